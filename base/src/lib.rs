@@ -1,0 +1,1 @@
+//! Addresses, guest memory, saved state and virtual time.

@@ -1,0 +1,1 @@
+//! The seam between a machine and whatever executes guest instructions.

@@ -1,0 +1,1 @@
+//! Differential checks between engines and the host's own CPU.

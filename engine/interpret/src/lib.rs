@@ -1,0 +1,1 @@
+//! The reference CPU: plain and obviously right.

@@ -1,0 +1,1 @@
+//! The embedded guest kernel that checks the machine it runs on.

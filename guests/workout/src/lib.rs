@@ -1,0 +1,1 @@
+//! A static test program that exercises a guest kernel and prints a digest of what it saw.

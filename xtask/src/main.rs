@@ -1,0 +1,2 @@
+//! The developers’ door.
+fn main() {}
