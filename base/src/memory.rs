@@ -1,0 +1,355 @@
+//! Guest RAM: one contiguous host mapping, seen by the guest in two ranges.
+//!
+//! A PC keeps the top of the first 4 GiB for devices. RAM that would lie there is moved above 4 GiB:
+//!
+//! ```text
+//!  guest-physical   0 ──────── 3 GiB ─── hole ─── 4 GiB ────────────►
+//!                   │ low RAM    │                  │ high RAM
+//!  RamOffset        0 ──────── 3 GiB ─────────────────────► size
+//! ```
+//!
+//! Engines work on [`RamOffset`]s: every offset below the size is valid, so one comparison is the whole
+//! bounds check. Devices and loaders use [`GuestMemory::view`], the same memory through `vm-memory`.
+//! Whatever writes here reports it to the [`Watch`].
+
+#![allow(unsafe_code)] // owns the mapping; every access below is bounds-checked against it
+
+use std::io;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use vm_memory::mmap::MmapRegionBuilder;
+use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap};
+
+use crate::address::{GuestPhys, PAGE_SIZE, RamOffset};
+use crate::scalar::Scalar;
+use crate::watch::{RegionWatch, Watch};
+
+/// Where the PCI hole begins: 3 GiB.
+pub const HOLE_START: u64 = 0xc000_0000;
+/// Where it ends and high RAM begins: 4 GiB.
+pub const HOLE_END: u64 = 0x1_0000_0000;
+
+/// The memory as `vm-memory` shows it to devices and loaders.
+pub type GuestMemoryView = GuestMemoryMmap<RegionWatch>;
+
+/// All RAM of one VM.
+#[derive(Debug)]
+pub struct GuestMemory {
+    base: NonNull<u8>,
+    size: u64,
+    view: GuestMemoryView,
+    watch: Arc<Watch>,
+}
+
+// SAFETY: the mapping lives as long as the value and is only accessed through single loads and stores,
+// which tolerate concurrent ones.
+unsafe impl Send for GuestMemory {}
+// SAFETY: as above.
+unsafe impl Sync for GuestMemory {}
+
+/// Why guest memory could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum MemoryError {
+    /// A size that is no memory size.
+    #[error("guest memory must be a multiple of 4 KiB and at least 1 MiB; {0} bytes is not")]
+    Size(u64),
+    /// The host refused.
+    #[error("the host gives no {size} bytes of memory for the guest: {source}; ask for less with --memory")]
+    Host {
+        /// Bytes asked for.
+        size: u64,
+        /// What the host said.
+        source: io::Error,
+    },
+}
+
+/// A guest-physical range that is not wholly RAM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{len} bytes at guest-physical {at} are not all RAM")]
+pub struct OutOfRam {
+    /// Where the range starts.
+    pub at: GuestPhys,
+    /// Its length in bytes.
+    pub len: u64,
+}
+
+impl GuestMemory {
+    /// Zeroed memory of `size` bytes.
+    ///
+    /// # Errors
+    /// [`MemoryError::Size`] for a size that is no multiple of a page or below 1 MiB,
+    /// [`MemoryError::Host`] when the host does not give it.
+    pub fn new(size: u64) -> Result<Self, MemoryError> {
+        if size < 0x10_0000 || !size.is_multiple_of(PAGE_SIZE) || size > 1 << 46 {
+            return Err(MemoryError::Size(size));
+        }
+        let host = |source| MemoryError::Host { size, source };
+        // SAFETY: a fresh anonymous mapping overlaps nothing.
+        let base = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                size as usize,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+                -1,
+                0,
+            )
+        };
+        if base == libc::MAP_FAILED {
+            return Err(host(io::Error::last_os_error()));
+        }
+        // Huge pages halve the cost of a TLB miss; a host without them is merely slower.
+        // SAFETY: advice on the mapping just made.
+        unsafe { libc::madvise(base, size as usize, libc::MADV_HUGEPAGE) };
+        let base =
+            NonNull::new(base.cast::<u8>()).ok_or_else(|| host(io::ErrorKind::AddrNotAvailable.into()))?;
+        let watch = Arc::new(Watch::new((size / PAGE_SIZE) as usize));
+        let low = size.min(HOLE_START);
+        let mut regions = vec![region(base, 0, low, GuestPhys(0), &watch).map_err(host)?];
+        if size > low {
+            regions.push(region(base, low, size - low, GuestPhys(HOLE_END), &watch).map_err(host)?);
+        }
+        let view = GuestMemoryMmap::from_regions(regions).map_err(|e| host(io::Error::other(e)))?;
+        Ok(Self { base, size, view, watch })
+    }
+
+    /// Bytes of RAM.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The RAM ranges as the guest sees them: start and length in bytes.
+    pub fn ranges(&self) -> Vec<(GuestPhys, u64)> {
+        let low = self.size.min(HOLE_START);
+        let mut ranges = vec![(GuestPhys(0), low)];
+        if self.size > low {
+            ranges.push((GuestPhys(HOLE_END), self.size - low));
+        }
+        ranges
+    }
+
+    /// The memory for devices and loaders.
+    pub fn view(&self) -> &GuestMemoryView {
+        &self.view
+    }
+
+    /// The watch over its pages.
+    pub fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
+    /// Where the mapping starts in the host's address space: for engines whose code addresses it directly.
+    pub fn host_base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    /// The place of a guest-physical address in RAM; `None` for the hole and beyond the end.
+    #[inline]
+    pub fn ram(&self, at: GuestPhys) -> Option<RamOffset> {
+        let low = self.size.min(HOLE_START);
+        if at.0 < low {
+            Some(RamOffset(at.0))
+        } else if at.0 >= HOLE_END && at.0 - HOLE_END < self.size - low {
+            Some(RamOffset(at.0 - HOLE_END + low))
+        } else {
+            None
+        }
+    }
+
+    /// The guest-physical address of a place in RAM.
+    #[inline]
+    pub fn phys(&self, at: RamOffset) -> GuestPhys {
+        GuestPhys(if at.0 < HOLE_START { at.0 } else { at.0 - HOLE_START + HOLE_END })
+    }
+
+    /// A pointer to `len` bytes at `at`.
+    ///
+    /// # Panics
+    /// If they do not lie in RAM: offsets come from [`GuestMemory::ram`], so that would be our own bug.
+    #[inline(always)]
+    fn host(&self, at: RamOffset, len: u64) -> *mut u8 {
+        assert!(at.0 <= self.size && len <= self.size - at.0, "RAM offset out of range");
+        // SAFETY: checked just now.
+        unsafe { self.base.as_ptr().add(at.0 as usize) }
+    }
+
+    /// One load, at any alignment.
+    #[inline(always)]
+    pub fn load<T: Scalar>(&self, at: RamOffset) -> T {
+        // SAFETY: `host` checked the bounds.
+        unsafe { T::load(self.host(at, T::SIZE)) }
+    }
+
+    /// One store, at any alignment. True if it hit cached code (see [`Watch::wrote`]).
+    #[inline(always)]
+    pub fn store<T: Scalar>(&self, at: RamOffset, value: T) -> bool {
+        // SAFETY: `host` checked the bounds.
+        unsafe { T::store(self.host(at, T::SIZE), value) };
+        self.watch.wrote(at, T::SIZE)
+    }
+
+    /// One atomic compare-and-exchange, at any alignment. Gives what was found, which equals `old` exactly
+    /// when `new` was stored, and whether cached code was hit.
+    #[inline(always)]
+    pub fn compare_exchange<T: Scalar>(&self, at: RamOffset, old: T, new: T) -> (T, bool) {
+        // SAFETY: `host` checked the bounds.
+        let found = unsafe { T::compare_exchange(self.host(at, T::SIZE), old, new) };
+        (found, self.watch.wrote(at, T::SIZE))
+    }
+
+    /// CMPXCHG16B on 16 aligned bytes; as [`GuestMemory::compare_exchange`].
+    ///
+    /// # Panics
+    /// If `at` is not a multiple of 16: the engine has raised #GP before that.
+    pub fn compare_exchange_16(&self, at: RamOffset, old: u128, new: u128) -> (u128, bool) {
+        let pointer = self.host(at, 16).cast::<u128>();
+        assert!(pointer.is_aligned(), "CMPXCHG16B at an unaligned offset");
+        let (old_low, old_high) = (old as u64, (old >> 64) as u64);
+        let (low, high): (u64, u64);
+        // RBX is reserved by the compiler, so the new low half goes there by an exchange.
+        // SAFETY: in bounds and aligned; every 64-bit host since 2006 has CMPXCHG16B.
+        unsafe {
+            std::arch::asm!(
+                "xchg rbx, {new_low}",
+                "lock cmpxchg16b [{at}]",
+                "mov rbx, {new_low}",
+                at = in(reg) pointer,
+                new_low = inout(reg) new as u64 => _,
+                in("rcx") (new >> 64) as u64,
+                inlateout("rax") old_low => low,
+                inlateout("rdx") old_high => high,
+                options(nostack),
+            );
+        }
+        (u128::from(low) | u128::from(high) << 64, self.watch.wrote(at, 16))
+    }
+
+    /// Copies bytes out of RAM.
+    pub fn read_at(&self, at: RamOffset, into: &mut [u8]) {
+        let from = self.host(at, into.len() as u64);
+        // SAFETY: in bounds, and guest RAM never overlaps a Rust object.
+        unsafe { std::ptr::copy_nonoverlapping(from, into.as_mut_ptr(), into.len()) }
+    }
+
+    /// Copies bytes into RAM. True if cached code was hit.
+    pub fn write_at(&self, at: RamOffset, bytes: &[u8]) -> bool {
+        let to = self.host(at, bytes.len() as u64);
+        // SAFETY: in bounds, and guest RAM never overlaps a Rust object.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) }
+        !bytes.is_empty() && self.watch.wrote(at, bytes.len() as u64)
+    }
+
+    /// Copies from a guest-physical range.
+    ///
+    /// # Errors
+    /// [`OutOfRam`] if the range is not wholly RAM; nothing is copied then.
+    pub fn read(&self, at: GuestPhys, into: &mut [u8]) -> Result<(), OutOfRam> {
+        self.read_at(self.range(at, into.len() as u64)?, into);
+        Ok(())
+    }
+
+    /// Copies to a guest-physical range.
+    ///
+    /// # Errors
+    /// [`OutOfRam`] if the range is not wholly RAM; nothing is copied then.
+    pub fn write(&self, at: GuestPhys, bytes: &[u8]) -> Result<(), OutOfRam> {
+        self.write_at(self.range(at, bytes.len() as u64)?, bytes);
+        Ok(())
+    }
+
+    /// The place of a guest-physical range that must lie in one piece of RAM.
+    ///
+    /// # Errors
+    /// [`OutOfRam`] otherwise.
+    pub fn range(&self, at: GuestPhys, len: u64) -> Result<RamOffset, OutOfRam> {
+        let error = OutOfRam { at, len };
+        let start = self.ram(at).ok_or(error)?;
+        if len > 1 {
+            let last = at.0.checked_add(len - 1).ok_or(error)?;
+            // Both ends in RAM and as far apart as the addresses: no hole between.
+            let end = self.ram(GuestPhys(last)).ok_or(error)?;
+            if end.0 - start.0 != len - 1 {
+                return Err(error);
+            }
+        }
+        Ok(start)
+    }
+}
+
+fn region(
+    base: NonNull<u8>,
+    start: u64,
+    len: u64,
+    at: GuestPhys,
+    watch: &Arc<Watch>,
+) -> io::Result<GuestRegionMmap<RegionWatch>> {
+    // SAFETY: `[base + start, + len)` is part of the mapping that `GuestMemory` owns and outlives it.
+    let region = unsafe {
+        MmapRegionBuilder::new_with_bitmap(len as usize, RegionWatch::new(Arc::clone(watch), start))
+            .with_raw_mmap_pointer(base.as_ptr().add(start as usize))
+            .with_mmap_prot(libc::PROT_READ | libc::PROT_WRITE)
+            .with_mmap_flags(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE)
+            .build()
+    };
+    let region = region.map_err(io::Error::other)?;
+    GuestRegionMmap::new(region, GuestAddress(at.0)).ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
+
+impl Drop for GuestMemory {
+    fn drop(&mut self) {
+        // SAFETY: our own mapping; the view, which borrows it, goes with us and cannot be cloned out.
+        unsafe { libc::munmap(self.base.as_ptr().cast(), self.size as usize) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vm_memory::Bytes;
+
+    #[test]
+    fn loads_and_stores_agree_with_the_view() {
+        let memory = GuestMemory::new(0x20_0000).unwrap();
+        let at = memory.ram(GuestPhys(0x1ffd)).unwrap();
+        memory.store(at, 0x1122_3344_5566_7788u64);
+        assert_eq!(memory.view().read_obj::<u64>(GuestAddress(0x1ffd)).unwrap(), 0x1122_3344_5566_7788);
+        memory.view().write_obj(0xabcdu16, GuestAddress(0x3001)).unwrap();
+        assert_eq!(memory.load::<u16>(RamOffset(0x3001)), 0xabcd);
+        assert_eq!(memory.compare_exchange(RamOffset(0x3001), 0xabcdu16, 7).0, 0xabcd);
+        assert_eq!(memory.compare_exchange(RamOffset(0x3001), 9u16, 8).0, 7);
+        assert_eq!(memory.load::<u8>(RamOffset(0x3001)), 7);
+        let wide = 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10u128;
+        assert_eq!(memory.compare_exchange_16(RamOffset(0x4000), 0, wide).0, 0);
+        assert_eq!(memory.compare_exchange_16(RamOffset(0x4000), 1, 2).0, wide);
+    }
+
+    #[test]
+    fn ram_above_the_hole_is_contiguous_for_the_host_and_not_for_the_guest() {
+        let memory = GuestMemory::new(HOLE_START + 0x10_0000).unwrap();
+        assert_eq!(memory.ram(GuestPhys(HOLE_START)), None);
+        assert_eq!(memory.ram(GuestPhys(HOLE_END)), Some(RamOffset(HOLE_START)));
+        assert_eq!(memory.phys(RamOffset(HOLE_START)), GuestPhys(HOLE_END));
+        assert_eq!(memory.ram(GuestPhys(HOLE_END + 0x10_0000)), None);
+        assert!(memory.range(GuestPhys(HOLE_START - 8), 8).is_ok());
+        assert!(memory.range(GuestPhys(HOLE_START - 8), 9).is_err());
+        assert!(memory.range(GuestPhys(HOLE_START - 8), HOLE_END - HOLE_START + 16).is_err());
+        assert!(memory.range(GuestPhys(u64::MAX), 2).is_err());
+        assert_eq!(memory.ranges().len(), 2);
+    }
+
+    #[test]
+    fn a_device_write_is_seen_by_the_watch() {
+        let memory = GuestMemory::new(0x10_0000).unwrap();
+        let generation = memory.watch().cache_code(RamOffset(0x5000), 16);
+        memory.view().write_slice(&[0xcc; 4], GuestAddress(0x5008)).unwrap();
+        assert_ne!(memory.watch().generation(5), generation);
+    }
+
+    #[test]
+    fn sizes_that_are_no_memory_are_refused() {
+        for size in [0, 4096, 0x10_0001, u64::MAX & !4095] {
+            assert!(matches!(GuestMemory::new(size), Err(MemoryError::Size(_))), "{size:#x}");
+        }
+    }
+}
