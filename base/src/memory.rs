@@ -348,7 +348,7 @@ mod tests {
 
     #[test]
     fn sizes_that_are_no_memory_are_refused() {
-        for size in [0, 4096, 0x10_0001, u64::MAX & !4095] {
+        for size in [0, 4096, 0x10_0001, 1 << 60] {
             assert!(matches!(GuestMemory::new(size), Err(MemoryError::Size(_))), "{size:#x}");
         }
     }

@@ -36,7 +36,7 @@ pub trait Saved {
     /// # Errors
     /// As [`Saved::restore`], and where the record is of another kind or version, is malformed, or has
     /// bytes left over.
-    fn from_record(&mut self, record: &Record) -> Result<(), RestoreError> {
+    fn restore_record(&mut self, record: &Record) -> Result<(), RestoreError> {
         if record.kind != Self::KIND {
             return Err(RestoreError::Kind { wanted: Self::KIND, found: record.kind.clone() });
         }
@@ -143,13 +143,13 @@ mod tests {
     fn a_record_round_trips_and_anything_else_is_refused() {
         let record = Counter { value: 77 }.to_record();
         let mut counter = Counter::default();
-        counter.from_record(&record).unwrap();
+        counter.restore_record(&record).unwrap();
         assert_eq!(counter.value, 77);
 
         let refuse = |change: fn(&mut Record)| {
             let mut record = record.clone();
             change(&mut record);
-            Counter::default().from_record(&record).unwrap_err()
+            Counter::default().restore_record(&record).unwrap_err()
         };
         assert!(matches!(refuse(|r| r.kind = "other".into()), RestoreError::Kind { .. }));
         assert!(matches!(refuse(|r| r.version = 3), RestoreError::Version { .. }));
