@@ -48,7 +48,7 @@ pub struct MsrDenied;
 ///
 /// An access that no chip claims reads as all ones and writes to nowhere. Accesses never fail towards the
 /// engine: a chip that dislikes one logs it (with a bound) and ignores it.
-pub trait Board: Sync {
+pub trait Board: Send + Sync {
     /// IN. `width` is at most [`Width::Dword`].
     fn port_in(&self, port: u16, width: Width) -> u32;
     /// OUT.

@@ -6,7 +6,7 @@
 //! ```text
 //!             Attention (interrupt, NMI, INIT, SIPI, stop)      from any thread
 //!                  │
-//!   machine ── run(&board) ──► engine executes … ──► Exit
+//!   machine ────── run() ─────► engine executes … ──► Exit
 //!                  ▲   │
 //!   Board: ports, MMIO, APIC MSRs, interrupt vectors, time      called on the vCPU's own thread
 //! ```

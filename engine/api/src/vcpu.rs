@@ -16,7 +16,7 @@ pub trait Engine: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// A vCPU in the state after reset. `index` is its number and APIC id. All vCPUs of a machine share
-    /// `memory` and are made before the first one runs.
+    /// `memory` and are made before the first one runs; `board` and `attention` are this vCPU's own.
     ///
     /// # Errors
     /// [`EngineError`] when the host does not give what the engine needs.
@@ -26,6 +26,7 @@ pub trait Engine: Send + Sync {
         model: &CpuModel,
         memory: &Arc<GuestMemory>,
         attention: &Arc<Attention>,
+        board: &Arc<dyn Board>,
     ) -> Result<Box<dyn Vcpu>, EngineError>;
 }
 
@@ -45,7 +46,7 @@ pub trait Vcpu: Send {
     ///
     /// # Errors
     /// [`EngineError`] only for failures of the host; whatever the guest does is an [`Exit`].
-    fn run(&mut self, board: &dyn Board, budget: Budget) -> Result<Exit, EngineError>;
+    fn run(&mut self, budget: Budget) -> Result<Exit, EngineError>;
 
     /// The whole architectural state. Exact between two calls of `run`.
     fn state(&self) -> CpuState;
