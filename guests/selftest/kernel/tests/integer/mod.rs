@@ -1,0 +1,4 @@
+//! Integer instructions: results and every defined flag.
+
+pub mod alu;
+mod model;
