@@ -1,0 +1,95 @@
+//! The guest agent: process 1 of our guests, which runs commands for the host.
+//!
+//! As process 1 it makes a usable system out of a bare kernel (file systems, hostname, loopback), takes the channel that the kernel
+//! command line names (`ringfence.channel=`, default `ttyS1`) and serves the host on it until it is told to turn the
+//! machine off. Without a working channel it is an ordinary small system: a shell on the console, and off when the
+//! shell ends. It never exits, as that would be a kernel panic: whatever goes wrong is said on `/dev/console`, and the
+//! machine is turned off.
+//!
+//! As any other process it takes `--channel PATH`, leaves the system alone and exits where it would turn the
+//! machine off. That is for tests.
+//!
+//! It is one thread around one `poll` ([`server`]). Nothing in it waits for anything else: commands that do not read,
+//! a host that does not read and a terminal that is full all just stay in the set of descriptors. What it holds is
+//! bounded: a session's input by the protocol's window, the output by [`channel::Channel::has_room`].
+
+use std::path::PathBuf;
+use std::{env, panic};
+
+mod channel;
+mod cmdline;
+mod console;
+mod input;
+mod mounts;
+mod network;
+mod output;
+mod power;
+mod process;
+mod reaper;
+mod server;
+mod session;
+mod shell;
+mod syscall;
+
+use channel::Channel;
+use power::Ending;
+use server::Server;
+
+fn main() {
+    panic::set_hook(Box::new(|info| console::fatal(&info.to_string())));
+    let ending = if power::is_init() {
+        init()
+    } else {
+        let mut arguments = env::args_os().skip(1);
+        match (arguments.next(), arguments.next(), arguments.next()) {
+            (Some(flag), Some(path), None) if flag == "--channel" => serve_at(PathBuf::from(path)),
+            _ => console::fatal(
+                "this is the init of a Ringfence guest; elsewhere, for tests, it takes: --channel PATH",
+            ),
+        }
+    };
+    power::end(ending);
+}
+
+/// The life of process 1.
+fn init() -> Ending {
+    mounts::mount_all();
+    network::set_up();
+    set_environment();
+    let path = cmdline::channel();
+    match Channel::open(&path) {
+        Ok(channel) => serve(channel),
+        Err(error) => {
+            console::say(&format!("no channel to the host at {}: {error}; here is a shell", path.display()));
+            shell::run();
+            Ending::PowerOff
+        }
+    }
+}
+
+fn serve_at(path: PathBuf) -> Ending {
+    match Channel::open(&path) {
+        Ok(channel) => serve(channel),
+        Err(error) => console::fatal(&format!("cannot open the channel {}: {error}", path.display())),
+    }
+}
+
+fn serve(channel: Channel) -> Ending {
+    match Server::new(channel).and_then(|mut server| server.run()) {
+        Ok(ending) => ending,
+        Err(error) => console::fatal(&format!("lost the channel to the host: {error}")),
+    }
+}
+
+/// What commands find in their environment unless the host says otherwise.
+fn set_environment() {
+    let home = "/root";
+    let _ = std::fs::create_dir_all(home);
+    let variables = [
+        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+        ("HOME", home),
+        ("USER", "root"),
+        ("TERM", "linux"),
+    ];
+    syscall::set_variables(&variables);
+}
