@@ -1,1 +1,49 @@
 //! The image store and the recipes that fill it.
+//!
+//! An *image* is what `ringfence run NAME` boots: a kernel, perhaps an initial
+//! RAM disk, and the kernel's default command line. Images are made from the
+//! distribution's own, unmodified packages, which the host's apt fetches by
+//! name and checks against the distribution's signatures; nothing is hosted by
+//! us. What is fetched or made lies in a content-addressed [`Store`] under the
+//! user's cache directory.
+//!
+//! ```text
+//!   Recipe ──► apt: resolve and fetch ──► deb: unpack ──► initramfs: compose
+//!                     │                                          │
+//!                     └────────► Store: blobs + manifest ◄───────┘ ──► Image
+//! ```
+//!
+//! Where to start reading: [`recipe`] is the table of images, `pull` walks the
+//! picture above from left to right, [`store`] says what lies on the disk.
+//!
+//! Nothing in this crate prints. What takes time is reported to a [`Progress`].
+
+pub mod apt;
+mod ar;
+mod blobs;
+pub mod busybox;
+pub mod cpio;
+pub mod deb;
+mod digest;
+mod error;
+pub mod exec;
+mod image;
+pub mod initramfs;
+mod kernel;
+mod lock;
+mod manifest;
+mod progress;
+mod pull;
+pub mod recipe;
+mod rootfs;
+pub mod store;
+
+pub use blobs::Blob;
+pub use digest::Digest;
+pub use error::{Error, Result};
+pub use image::Image;
+pub use initramfs::Initramfs;
+pub use manifest::{Kind, Manifest, Package, Userspace};
+pub use progress::{Amount, Progress, Silent};
+pub use recipe::{RECIPES, Recipe};
+pub use store::Store;

@@ -1,0 +1,189 @@
+//! Packages by name, through the host's apt, without touching the host.
+//!
+//! apt is the only downloader here: it knows the host's sources, mirrors and
+//! proxies, and it checks every byte against the distribution's signatures. It
+//! runs with a private root (lists, caches, an empty status file), so it needs
+//! no privilege and changes nothing outside the store:
+//!
+//! - The host's configuration is read (sources, keys, proxies, pins), then ours
+//!   over it: hooks are cleared, since they would run commands that belong to
+//!   the host; of all the indexes only `Packages` is fetched; insecure
+//!   repositories stay refused.
+//! - Each architecture has its own root and is that root's only architecture, so
+//!   i386 packages need no `dpkg --add-architecture` and no unwanted lists.
+//! - As root apt would drop to the user `_apt`, who cannot enter a private cache
+//!   directory; so it is told not to. Unprivileged use is the better use.
+//! - A package is fetched by `apt-helper download-file` from the address and with
+//!   the digest that `apt-get download --print-uris` tells: `apt-get download`
+//!   itself always begins from zero (apt 2.6), the helper resumes.
+//!
+//! `apt-get update` fails if any source does, and a host often has a third-party
+//! source that is stale. So its failure is kept, and told only if a package is
+//! not found afterwards.
+
+mod answer;
+mod command;
+mod failure;
+mod status;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::progress::{Amount, Progress};
+use crate::{Error, Result};
+pub use answer::Candidate;
+use command::Tool;
+use failure::explain;
+
+/// A Debian architecture that images are made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arch {
+    /// 64-bit x86.
+    Amd64,
+    /// 32-bit x86.
+    I386,
+}
+
+impl Arch {
+    /// Debian's name for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Amd64 => "amd64",
+            Self::I386 => "i386",
+        }
+    }
+}
+
+/// apt with a root of its own for one architecture.
+#[derive(Debug)]
+pub struct Apt {
+    arch: Arch,
+    root: PathBuf,
+    sources: Option<PathBuf>,
+    /// Why the last update failed, in part or as a whole.
+    stale: Option<Error>,
+}
+
+impl Apt {
+    /// apt for `arch` with its root in the directory `root`, which is created,
+    /// and the host's sources.
+    pub fn new(root: &Path, arch: Arch) -> Result<Self> {
+        for dir in ["lists/partial", "cache/archives/partial", "state"] {
+            let dir = root.join(dir);
+            fs::create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
+        }
+        for (name, content) in [("status", String::new()), ("apt.conf", command::config(arch))] {
+            let path = root.join(name);
+            fs::write(&path, content).map_err(|e| Error::io("write", &path, e))?;
+        }
+        Ok(Self { arch, root: root.to_owned(), sources: None, stale: None })
+    }
+
+    /// Uses the sources in the file `list` (sources.list(5)) instead of the host's.
+    pub fn with_sources(self, list: &Path) -> Self {
+        Self { sources: Some(list.to_owned()), ..self }
+    }
+
+    /// Brings the package lists up to date, as far as the sources let it.
+    pub fn update(&mut self, progress: &mut dyn Progress) -> Result<()> {
+        progress.start(&format!("package lists ({})", self.arch.name()), Amount::Percent);
+        let mut status = status::Reader::new(100);
+        let done = self.tool("apt-get").arg("update").run(&mut |line| {
+            if let Some(done) = status.position(line) {
+                progress.advance(done);
+            }
+        })?;
+        progress.finish();
+        self.stale = match done.complaint() {
+            Some(full @ Error::DiskFull { .. }) => return Err(full),
+            complaint => complaint,
+        };
+        if let Some(why) = &self.stale {
+            tracing::info!("going on with the package lists there are: {why}");
+        }
+        Ok(())
+    }
+
+    /// What apt would install for `package`, if there is such a package.
+    pub fn candidate(&self, package: &str) -> Result<Option<Candidate>> {
+        answer::check_package(package)?;
+        let mut lines = Vec::new();
+        let mut room = 1usize << 20;
+        let tool = self.tool("apt-cache").args(["show", "--no-all-versions", package]);
+        let done = tool.run(&mut |line| {
+            room = room.saturating_sub(line.len() + 1);
+            if room > 0 {
+                lines.push(line.to_owned());
+            }
+        })?;
+        if !done.success && done.says("No packages found") {
+            return Ok(None);
+        }
+        done.check()?;
+        Candidate::parse(&lines).map(Some)
+    }
+
+    /// As [`Apt::candidate`], or the error that tells why there is none.
+    pub fn require(&mut self, package: &str) -> Result<Candidate> {
+        match self.candidate(package)? {
+            Some(candidate) => Ok(candidate),
+            None => Err(self.not_found(package)),
+        }
+    }
+
+    /// The kernel that the metapackage `package` stands for. It depends on the
+    /// package of the current version, in Debian signed; where there is no
+    /// signed one, on the same with `-unsigned`.
+    pub fn require_kernel(&mut self, package: &str) -> Result<Candidate> {
+        let meta = self.require(package)?;
+        for name in meta.depends.iter().filter(|name| answer::is_kernel(name)) {
+            for name in [name.clone(), format!("{name}-unsigned")] {
+                if let Some(kernel) = self.candidate(&name)? {
+                    return Ok(kernel);
+                }
+            }
+        }
+        Err(self.not_found(&format!("{package}'s kernel")))
+    }
+
+    /// Downloads a package to the file `to`; what is there already is resumed.
+    pub fn download(&self, package: &Candidate, to: &Path, progress: &mut dyn Progress) -> Result<()> {
+        let size = package.deb.size;
+        let wanted = format!("{}={}", package.name, package.version);
+        let mut uri = None;
+        let ask = self.tool("apt-get").args(["download", "--print-uris", &wanted]);
+        ask.run(&mut |line| uri = uri.take().or_else(|| answer::uri(line)))?.check()?;
+        let uri = uri.ok_or_else(|| Error::AptAnswer {
+            command: "apt-get download --print-uris".to_owned(),
+            detail: format!("no address for {wanted}"),
+        })?;
+
+        progress.start(&format!("{} {}", package.name, package.version), Amount::Bytes(size));
+        let mut status = status::Reader::new(size);
+        let hash = format!("SHA256:{}", package.deb.digest.hex());
+        let fetch = self.tool("/usr/lib/apt/apt-helper");
+        let fetch = fetch.args(["download-file", &uri]).arg(to).arg(hash);
+        let done = fetch.run(&mut |line| {
+            if let Some(done) = status.position(line) {
+                progress.advance(done);
+            }
+        })?;
+        done.check()?;
+        progress.finish();
+        Ok(())
+    }
+
+    fn not_found(&mut self, package: &str) -> Error {
+        match self.stale.take() {
+            Some(network @ Error::NoNetwork { .. }) => network,
+            _ => {
+                let (package, arch) = (package.to_owned(), self.arch.name().to_owned());
+                Error::PackageNotFound { package, arch }
+            }
+        }
+    }
+
+    fn tool(&self, program: &'static str) -> Tool {
+        Tool::new(program, &self.root, self.sources.as_deref())
+    }
+}

@@ -1,0 +1,37 @@
+#!/bin/sh
+# /init of a guest without Ringfence's agent. It runs the command that the word
+# ringfence.exec=BASE64 on the kernel's command line holds, or a shell on the
+# console if there is none; tells the exit status; and powers the machine off.
+export PATH=/bin HOME=/root TERM=linux ENV=/etc/profile
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+hostname -F /etc/hostname
+cd /root
+
+echo "ringfence: userspace reached"
+
+# No globbing: a word of the command line is not a pattern.
+set -f
+for word in $(cat /proc/cmdline); do
+	case $word in
+	ringfence.exec=*) script=${word#ringfence.exec=} ;;
+	esac
+done
+set +f
+
+if [ -z "$script" ]; then
+	# cttyhack opens the console as the controlling terminal: Ctrl-C works.
+	setsid cttyhack sh
+elif echo "$script" | base64 -d >/run/script; then
+	sh /run/script
+else
+	echo "ringfence: the command line holds no valid command"
+	false
+fi
+status=$?
+
+# On a line of its own, whatever the command printed last.
+echo
+echo "ringfence: status $status"
+poweroff -f
