@@ -81,6 +81,8 @@ impl Tool {
         command.env("LC_ALL", "C.UTF-8").stdin(Stdio::null());
         // Status lines on standard output, and nothing else there.
         command.args(["-qq", "-o", "APT::Status-Fd=1"]).arg("-c").arg(root.join("apt.conf"));
+        // A copy of half of pkgcache, which saves time only when the status changes.
+        command.args(["-o", "Dir::Cache::srcpkgcache="]);
         let mut option = |key: &str, path: &Path| {
             let mut option = OsStr::new(key).to_owned();
             option.push("=");
@@ -99,8 +101,6 @@ impl Tool {
         ] {
             option(key, &root.join(path));
         }
-        // A copy of half of the other, which saves time only when the status changes.
-        command.args(["-o", "Dir::Cache::srcpkgcache="]);
         if let Some(list) = sources {
             option("Dir::Etc::sourcelist", list);
             option("Dir::Etc::sourceparts", Path::new("/dev/null"));

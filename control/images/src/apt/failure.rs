@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use nix::sys::statvfs::statvfs;
+
 use crate::Error;
 
 /// Phrases of apt's methods and of the C library when no server can be reached.
@@ -23,12 +25,16 @@ const NETWORK: &[&str] = &[
 /// Phrases when the disk is full.
 const SPACE: &[&str] = &["No space left on device", "enough free space", "Disk quota exceeded"];
 
+/// Below this many free bytes apt's own failures are put down to that: on a full
+/// disk its memory-mapped cache kills it before it can complain.
+const FULL: u64 = 1 << 20;
+
 /// Turns what `command` wrote to standard error into a typed error. `root` is
 /// where it was writing.
 pub(super) fn explain(command: &str, root: &Path, stderr: &str) -> Error {
     let speaks_of =
         |phrases: &[&str]| stderr.lines().find(|line| phrases.iter().any(|phrase| line.contains(phrase)));
-    if speaks_of(SPACE).is_some() {
+    if speaks_of(SPACE).is_some() || is_full(root) {
         return Error::DiskFull { path: root.to_owned() };
     }
     if let Some(line) = speaks_of(NETWORK) {
@@ -42,6 +48,10 @@ pub(super) fn explain(command: &str, root: &Path, stderr: &str) -> Error {
         ([], None) => "it gave no reason".to_owned(),
     };
     Error::Apt { command: command.to_owned(), detail }
+}
+
+fn is_full(dir: &Path) -> bool {
+    statvfs(dir).is_ok_and(|fs| fs.blocks_available().saturating_mul(fs.fragment_size()) < FULL)
 }
 
 fn plain(line: &str) -> &str {
