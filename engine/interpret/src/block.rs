@@ -1,0 +1,138 @@
+//! Decoded blocks and the cache that keeps them.
+//!
+//! A block is straight-line code within one page, keyed by where it lies in RAM and the size of its code:
+//! processes that share a page share its blocks, and another virtual alias finds the same ones. It is
+//! valid while the page's generation (see [`base::Watch`]) is the one it was decoded under.
+
+use base::{GuestMemory, PAGE_SIZE, RamOffset};
+use engine::CpuModel;
+
+use crate::decode::{Decoded, LONGEST, decode};
+use crate::op::Op;
+
+/// The most instructions in a block: an interrupt waits no longer than that.
+const MOST: usize = 32;
+/// Slots of the cache.
+const SLOTS: usize = 1 << 15;
+
+/// Straight-line code.
+#[derive(Debug)]
+pub(crate) struct Block {
+    start: RamOffset,
+    generation: u64,
+    bits: u8,
+    /// Bytes of code.
+    pub bytes: u16,
+    /// Its instructions; never empty.
+    pub ops: Box<[Op]>,
+}
+
+/// The blocks of one vCPU: a direct-mapped table, so its memory is bounded.
+#[derive(Debug)]
+pub(crate) struct BlockCache {
+    slots: Vec<Option<Block>>,
+    /// Blocks decoded.
+    pub decoded: u64,
+    /// Blocks found stale.
+    pub invalidated: u64,
+}
+
+impl Default for BlockCache {
+    fn default() -> Self {
+        Self { slots: (0..SLOTS).map(|_| None).collect(), decoded: 0, invalidated: 0 }
+    }
+}
+
+impl BlockCache {
+    /// The block at `start`, where `rip` points, in code of `bits`. `None` if the instruction there runs on
+    /// into the next page.
+    #[inline(always)]
+    pub fn at(
+        &mut self,
+        memory: &GuestMemory,
+        model: &CpuModel,
+        start: RamOffset,
+        rip: u64,
+        bits: u8,
+    ) -> Option<&Block> {
+        let slot = slot(start);
+        let good = match &self.slots[slot] {
+            Some(block) => {
+                block.start == start
+                    && block.bits == bits
+                    && block.generation == memory.watch().generation(start.page())
+            }
+            None => false,
+        };
+        if !good {
+            self.fill(slot, memory, model, start, rip, bits);
+        }
+        self.slots[slot].as_ref()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn fill(
+        &mut self,
+        slot: usize,
+        memory: &GuestMemory,
+        model: &CpuModel,
+        start: RamOffset,
+        rip: u64,
+        bits: u8,
+    ) {
+        if self.slots[slot].as_ref().is_some_and(|b| b.start == start && b.bits == bits) {
+            self.invalidated += 1;
+        }
+        self.slots[slot] = None;
+        let left = (PAGE_SIZE - start.0 % PAGE_SIZE) as usize;
+        let span = left.min(MOST * LONGEST);
+        // The watch before the bytes: a write in between is then noticed. It covers what is used, so the
+        // span is first cut to what the block can be at most and narrowed below.
+        let mut code = [0; MOST * LONGEST];
+        let code = &mut code[..span];
+        memory.read_at(start, code);
+        let ops = decode_block(model, code, rip, bits);
+        let bytes: usize = ops.iter().map(|op| usize::from(op.len)).sum();
+        if bytes == 0 {
+            return;
+        }
+        let generation = memory.watch().cache_code(start, bytes as u64);
+        // Read again under the watch: if another CPU wrote meanwhile, leave it to the next look.
+        let mut again = [0; MOST * LONGEST];
+        memory.read_at(start, &mut again[..bytes]);
+        if again[..bytes] != code[..bytes] {
+            return self.fill(slot, memory, model, start, rip, bits);
+        }
+        self.decoded += 1;
+        self.slots[slot] = Some(Block { start, generation, bits, bytes: bytes as u16, ops });
+    }
+
+    /// Forgets everything: the CPU model's answer to the same bytes may have changed.
+    pub fn clear(&mut self) {
+        self.slots.iter_mut().for_each(|slot| *slot = None);
+    }
+}
+
+fn decode_block(model: &CpuModel, code: &[u8], rip: u64, bits: u8) -> Box<[Op]> {
+    let mut ops = Vec::with_capacity(8);
+    let mut at = 0;
+    while ops.len() < MOST && at < code.len() {
+        match decode(model, &code[at..], rip.wrapping_add(at as u64), bits) {
+            Decoded::Op(op) => {
+                at += usize::from(op.len);
+                ops.push(op);
+                if op.ends_block {
+                    break;
+                }
+            }
+            Decoded::Incomplete => break,
+        }
+    }
+    ops.into_boxed_slice()
+}
+
+#[inline(always)]
+fn slot(start: RamOffset) -> usize {
+    (start.0 ^ start.0 >> 15) as usize % SLOTS
+}
