@@ -88,7 +88,7 @@ impl Apt {
     pub fn update(&mut self, progress: &mut dyn Progress) -> Result<()> {
         progress.start(&format!("package lists ({})", self.arch.name()), Amount::Percent);
         let mut status = status::Reader::new(100);
-        let done = self.tool("apt-get").arg("update").run(&mut |line| {
+        let done = self.tool("apt-get", "update").run(&mut |line| {
             if let Some(done) = status.position(line) {
                 progress.advance(done);
             }
@@ -109,7 +109,7 @@ impl Apt {
         answer::check_package(package)?;
         let mut lines = Vec::new();
         let mut room = 1usize << 20;
-        let tool = self.tool("apt-cache").args(["show", "--no-all-versions", package]);
+        let tool = self.tool("apt-cache", "show").args(["--no-all-versions", package]);
         let done = tool.run(&mut |line| {
             room = room.saturating_sub(line.len() + 1);
             if room > 0 {
@@ -120,6 +120,10 @@ impl Apt {
             return Ok(None);
         }
         done.check()?;
+        // A name that others depend on, but which nothing has, is no error to apt.
+        if lines.iter().all(String::is_empty) {
+            return Ok(None);
+        }
         Candidate::parse(&lines).map(Some)
     }
 
@@ -151,7 +155,7 @@ impl Apt {
         let size = package.deb.size;
         let wanted = format!("{}={}", package.name, package.version);
         let mut uri = None;
-        let ask = self.tool("apt-get").args(["download", "--print-uris", &wanted]);
+        let ask = self.tool("apt-get", "download").args(["--print-uris", &wanted]);
         ask.run(&mut |line| uri = uri.take().or_else(|| answer::uri(line)))?.check()?;
         let uri = uri.ok_or_else(|| Error::AptAnswer {
             command: "apt-get download --print-uris".to_owned(),
@@ -161,13 +165,16 @@ impl Apt {
         progress.start(&format!("{} {}", package.name, package.version), Amount::Bytes(size));
         let mut status = status::Reader::new(size);
         let hash = format!("SHA256:{}", package.deb.digest.hex());
-        let fetch = self.tool("/usr/lib/apt/apt-helper");
-        let fetch = fetch.args(["download-file", &uri]).arg(to).arg(hash);
+        let fetch = self.tool("/usr/lib/apt/apt-helper", "download-file");
+        let fetch = fetch.arg(&uri).arg(to).arg(hash);
         let done = fetch.run(&mut |line| {
             if let Some(done) = status.position(line) {
                 progress.advance(done);
             }
         })?;
+        if done.says("Hash Sum mismatch") {
+            return Err(Error::WrongDownload { package: package.name.clone() });
+        }
         done.check()?;
         progress.finish();
         Ok(())
@@ -183,7 +190,7 @@ impl Apt {
         }
     }
 
-    fn tool(&self, program: &'static str) -> Tool {
-        Tool::new(program, &self.root, self.sources.as_deref())
+    fn tool(&self, program: &'static str, verb: &str) -> Tool {
+        Tool::new(program, verb, &self.root, self.sources.as_deref())
     }
 }

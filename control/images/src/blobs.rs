@@ -52,10 +52,19 @@ impl Blobs {
     /// Takes over `file`, if it is `blob`; whatever it is, it is gone after.
     /// Returns whether it was.
     pub(crate) fn adopt(&self, file: &Path, blob: &Blob) -> Result<bool> {
-        // Not a rename: for local sources apt leaves a link to the mirror's own file.
-        let bytes = read_bounded(file, blob.size).map_err(|e| Error::io("read", file, e))?;
-        let good = Digest::of(&bytes) == blob.digest;
+        let read = |e| Error::io("read", file, e);
+        // For local sources apt leaves a link to the mirror's own file: not ours to move.
+        let linked = fs::symlink_metadata(file).map_err(read)?.is_symlink();
+        let source = File::open(file).map_err(read)?;
+        let (digest, _) = Digest::of_reader(source.take(blob.size.saturating_add(1))).map_err(read)?;
+        let good = digest == blob.digest;
+        if good && !linked {
+            let path = self.path(&blob.digest);
+            fs::rename(file, &path).map_err(|e| Error::io("write", &path, e))?;
+            return Ok(true);
+        }
         if good {
+            let bytes = read_bounded(file, blob.size).map_err(read)?;
             write_whole(&self.temp, &self.path(&blob.digest), &bytes)?;
         }
         fs::remove_file(file).map_err(|e| Error::io("remove", file, e))?;
@@ -173,6 +182,17 @@ mod tests {
             assert_eq!(blobs.holds(&blob), good);
             assert!(!file.exists());
         }
+    }
+
+    #[test]
+    fn copies_what_is_only_linked() {
+        let (dir, blobs) = blobs();
+        let (mirror, link) = (dir.path().join("mirror.deb"), dir.path().join("download"));
+        fs::write(&mirror, "deb").unwrap();
+        std::os::unix::fs::symlink(&mirror, &link).unwrap();
+        let blob = Blob { digest: Digest::of(b"deb"), size: 3 };
+        assert!(blobs.adopt(&link, &blob).unwrap());
+        assert!(blobs.holds(&blob) && mirror.exists() && !link.exists());
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub mod recipe;
 mod rootfs;
 pub mod store;
 
+pub use apt::Arch;
 pub use blobs::Blob;
 pub use digest::Digest;
 pub use error::{Error, Result};

@@ -46,6 +46,8 @@ Acquire::Languages {{ "none"; }};
 Acquire::GzipIndexes "true";
 Acquire::AllowInsecureRepositories "false";
 Acquire::Retries "3";
+// A mirror on this host is not behind the host's proxy.
+Acquire::http::Proxy::127.0.0.1 "DIRECT";
 Acquire::http::Timeout "20";
 Acquire::https::Timeout "20";
 APT::Get::AllowUnauthenticated "false";
@@ -76,7 +78,9 @@ pub(super) struct Finished {
 }
 
 impl Tool {
-    pub(super) fn new(program: &'static str, root: &Path, sources: Option<&Path>) -> Self {
+    /// `program` asked to do `verb`, with its root in `root`, and with the sources
+    /// in that file instead of the host's.
+    pub(super) fn new(program: &'static str, verb: &str, root: &Path, sources: Option<&Path>) -> Self {
         let mut command = Command::new(program);
         command.env("LC_ALL", "C.UTF-8").stdin(Stdio::null());
         // Status lines on standard output, and nothing else there.
@@ -105,11 +109,11 @@ impl Tool {
             option("Dir::Etc::sourcelist", list);
             option("Dir::Etc::sourceparts", Path::new("/dev/null"));
         }
-        Self { program, shown: program.to_owned(), root: root.to_owned(), command }
+        command.arg(verb);
+        Self { program, shown: format!("{program} {verb}"), root: root.to_owned(), command }
     }
 
     pub(super) fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
-        self.shown = format!("{} {}", self.shown, arg.as_ref().to_string_lossy());
         self.command.arg(arg);
         self
     }
@@ -193,7 +197,7 @@ mod tests {
     #[test]
     fn a_missing_program_is_told() {
         let dir = tempfile::tempdir().unwrap();
-        let tool = Tool::new("/nonexistent/apt-get", dir.path(), None);
+        let tool = Tool::new("/nonexistent/apt-get", "update", dir.path(), None);
         assert!(matches!(tool.run(&mut |_| {}), Err(Error::NoApt { .. })));
     }
 }
