@@ -240,6 +240,34 @@ impl GuestMemory {
         !bytes.is_empty() && self.watch.wrote(at, bytes.len() as u64)
     }
 
+    /// Copies bytes within RAM as if through a buffer. True if cached code was hit.
+    pub fn copy(&self, from: RamOffset, to: RamOffset, len: u64) -> bool {
+        let (source, target) = (self.host(from, len), self.host(to, len));
+        // SAFETY: both in bounds; they may overlap.
+        unsafe { std::ptr::copy(source, target, len as usize) }
+        len != 0 && self.watch.wrote(to, len)
+    }
+
+    /// Stores `value` so many times in a row, at any alignment. True if cached code was hit.
+    ///
+    /// # Panics
+    /// If they do not all lie in RAM.
+    pub fn fill<T: Scalar>(&self, at: RamOffset, value: T, count: u64) -> bool {
+        let Some(len) = count.checked_mul(T::SIZE) else { panic!("RAM offset out of range") };
+        let start = self.host(at, len);
+        let byte = value.to_u64() as u8;
+        if value == T::from_u64(u64::from(byte) * 0x0101_0101_0101_0101) {
+            // SAFETY: in bounds.
+            unsafe { std::ptr::write_bytes(start, byte, len as usize) };
+        } else {
+            for n in 0..count {
+                // SAFETY: in bounds, as `n` is below `count`.
+                unsafe { T::store(start.add((n * T::SIZE) as usize), value) };
+            }
+        }
+        len != 0 && self.watch.wrote(at, len)
+    }
+
     /// Copies from a guest-physical range.
     ///
     /// # Errors
@@ -322,6 +350,19 @@ mod tests {
         let wide = 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10u128;
         assert_eq!(memory.compare_exchange_16(RamOffset(0x4000), 0, wide).0, 0);
         assert_eq!(memory.compare_exchange_16(RamOffset(0x4000), 1, 2).0, wide);
+    }
+
+    #[test]
+    fn copies_and_fills_reach_exactly_as_far_as_they_say() {
+        let memory = GuestMemory::new(0x10_0000).unwrap();
+        memory.fill(RamOffset(0x1001), 0x1234u16, 3);
+        memory.fill(RamOffset(0x1007), 0x5555_5555u32, 1);
+        memory.copy(RamOffset(0x1001), RamOffset(0x1003), 8);
+        let mut bytes = [0xff; 14];
+        memory.read_at(RamOffset(0x1000), &mut bytes);
+        assert_eq!(bytes, [0, 0x34, 0x12, 0x34, 0x12, 0x34, 0x12, 0x34, 0x12, 0x55, 0x55, 0, 0, 0]);
+        memory.watch().cache_code(RamOffset(0x2fff), 1);
+        assert!(!memory.fill(RamOffset(0x2000), 1u8, 0xfc0) && memory.fill(RamOffset(0x2ff8), 1u64, 1));
     }
 
     #[test]

@@ -75,6 +75,12 @@ binary!(Xor, true, |status, a, b| {
 });
 binary!(Test, false, |status, a, b| And::compute::<T>(status, a, b));
 
+/// Leaves the flags of `a - b`: CMP, and whatever compares like it.
+#[inline(always)]
+pub(super) fn compare<T: Width>(status: &mut Status, a: T, b: T) {
+    Sub::compute::<T>(status, a.to_u64(), b.to_u64());
+}
+
 // The five shapes of a binary operation.
 
 fn register_register<F: Binary, T: Width>(cpu: &mut Cpu, op: &Op) -> Step {
