@@ -20,9 +20,13 @@
 //! `apt-get update` fails if any source does, and a host often has a third-party
 //! source that is stale. So its failure is kept, and told only if a package is
 //! not found afterwards.
+//!
+//! What the host's sources do not offer at all can come from Debian 12 (see
+//! `debian`), with Debian's keys from the host.
 
 mod answer;
 mod command;
+mod debian;
 mod failure;
 mod status;
 
@@ -60,6 +64,8 @@ pub struct Apt {
     arch: Arch,
     root: PathBuf,
     sources: Option<PathBuf>,
+    /// What people call the sources.
+    label: &'static str,
     /// Why the last update failed, in part or as a whole.
     stale: Option<Error>,
 }
@@ -76,7 +82,7 @@ impl Apt {
             let path = root.join(name);
             fs::write(&path, content).map_err(|e| Error::io("write", &path, e))?;
         }
-        Ok(Self { arch, root: root.to_owned(), sources: None, stale: None })
+        Ok(Self { arch, root: root.to_owned(), sources: None, label: "", stale: None })
     }
 
     /// Uses the sources in the file `list` (sources.list(5)) instead of the host's.
@@ -84,9 +90,17 @@ impl Apt {
         Self { sources: Some(list.to_owned()), ..self }
     }
 
+    /// Uses Debian 12 itself instead of the host's sources; `None` if the host does
+    /// not have Debian's keys. A root that was used with other sources must not be
+    /// used with these.
+    pub fn with_debian_12(self) -> Result<Option<Self>> {
+        let sources = debian::sources(&self.root)?;
+        Ok(sources.map(|list| Self { label: "Debian 12, ", ..self.with_sources(&list) }))
+    }
+
     /// Brings the package lists up to date, as far as the sources let it.
     pub fn update(&mut self, progress: &mut dyn Progress) -> Result<()> {
-        progress.start(&format!("package lists ({})", self.arch.name()), Amount::Percent);
+        progress.start(&format!("package lists ({}{})", self.label, self.arch.name()), Amount::Percent);
         let mut status = status::Reader::new(100);
         let done = self.tool("apt-get", "update").run(&mut |line| {
             if let Some(done) = status.position(line) {

@@ -38,8 +38,8 @@ pub enum Error {
 
     /// The host's apt sources offer no such package.
     #[error(
-        "the host's apt sources offer no package `{package}` for {arch}: check that \
-         /etc/apt lists a Debian release with its `main` component"
+        "the host's apt sources offer no package `{package}` for {arch}: install \
+         `debian-archive-keyring`, and it will come from Debian 12"
     )]
     PackageNotFound {
         /// The package's name.

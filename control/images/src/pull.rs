@@ -87,21 +87,7 @@ impl Store {
 
     /// The caller holds `pull.lock`.
     fn fetch_and_make(&self, plan: &Plan<'_>, progress: &mut dyn Progress) -> Result<Image> {
-        let recipe = plan.recipe;
-        let root = self.root().join("apt").join(recipe.arch.name());
-        let mut apt = Apt::new(&root, recipe.arch)?;
-        if let Some(sources) = &self.sources {
-            apt = apt.with_sources(sources);
-        }
-        apt.update(progress)?;
-        let kernel = match recipe.is_meta() {
-            true => apt.require_kernel(recipe.kernel_package)?,
-            false => apt.require(recipe.kernel_package)?,
-        };
-        let mut candidates = vec![kernel];
-        for package in recipe.userspace_packages() {
-            candidates.push(apt.require(package)?);
-        }
+        let (apt, candidates) = self.resolve(plan.recipe, progress)?;
         let mut packages = Vec::new();
         for candidate in candidates {
             self.fetch(&apt, &candidate, progress)?;
@@ -109,6 +95,27 @@ impl Store {
             packages.push(Package { name, version, arch, deb });
         }
         self.make(plan, packages, None, progress)
+    }
+
+    /// The packages of `recipe`, the kernel's first, and the apt that offers them.
+    fn resolve(&self, recipe: &Recipe, progress: &mut dyn Progress) -> Result<(Apt, Vec<Candidate>)> {
+        let root = self.root().join("apt");
+        let mut apt = Apt::new(&root.join(recipe.arch.name()), recipe.arch)?;
+        if let Some(sources) = &self.sources {
+            apt = apt.with_sources(sources);
+        }
+        let lacking = match candidates(recipe, &mut apt, progress) {
+            Ok(candidates) => return Ok((apt, candidates)),
+            Err(e @ Error::PackageNotFound { .. }) if self.fallback => e,
+            Err(e) => return Err(e),
+        };
+        tracing::info!("turning to Debian 12: {lacking}");
+        let root = root.join(format!("debian-12-{}", recipe.arch.name()));
+        let Some(mut apt) = Apt::new(&root, recipe.arch)?.with_debian_12()? else {
+            return Err(lacking);
+        };
+        let candidates = candidates(recipe, &mut apt, progress)?;
+        Ok((apt, candidates))
     }
 
     fn fetch(&self, apt: &Apt, package: &Candidate, progress: &mut dyn Progress) -> Result<()> {
@@ -199,6 +206,20 @@ impl Store {
         let found = deb::find(&bytes[..], wanted).map_err(|source| broken(package, source))?;
         found.ok_or_else(|| not_in(&package.name, what))
     }
+}
+
+/// The packages of `recipe` that `apt` offers, the kernel's first.
+fn candidates(recipe: &Recipe, apt: &mut Apt, progress: &mut dyn Progress) -> Result<Vec<Candidate>> {
+    apt.update(progress)?;
+    let kernel = match recipe.is_meta() {
+        true => apt.require_kernel(recipe.kernel_package)?,
+        false => apt.require(recipe.kernel_package)?,
+    };
+    let mut all = vec![kernel];
+    for package in recipe.userspace_packages() {
+        all.push(apt.require(package)?);
+    }
+    Ok(all)
 }
 
 fn not_in(package: &str, file: &'static str) -> Error {

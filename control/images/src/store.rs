@@ -33,6 +33,7 @@ pub struct Store {
     root: PathBuf,
     pub(crate) blobs: Blobs,
     pub(crate) sources: Option<PathBuf>,
+    pub(crate) fallback: bool,
 }
 
 impl Store {
@@ -59,13 +60,18 @@ impl Store {
             let dir = root.join(dir);
             fs::create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
         }
-        Ok(Self { blobs: Blobs::new(&root, root.join("tmp")), root, sources: None })
+        Ok(Self { blobs: Blobs::new(&root, root.join("tmp")), root, sources: None, fallback: true })
     }
 
     /// Fetches packages from the sources in the file `list` (sources.list(5)),
     /// a mirror of one's own say, instead of the host's.
     pub fn with_sources(self, list: &Path) -> Self {
         Self { sources: Some(list.to_owned()), ..self }
+    }
+
+    /// Never turns to Debian 12 for a package that the sources do not offer.
+    pub fn without_fallback(self) -> Self {
+        Self { fallback: false, ..self }
     }
 
     /// The store's directory.

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::{fs, str};
 
+use crate::support::mirror::Mirror;
 use crate::support::{Downloads, agent};
 use ringfence_images::{Arch, Image, Initramfs, Kind, RECIPES, Recipe, Store, Userspace, busybox};
 
@@ -92,4 +93,11 @@ fn every_recipe_makes_its_image() {
         assert_eq!(downloads, [""; 0], "nothing is fetched twice");
         assert!(again.kernel == image.kernel && again.initrd == image.initrd);
     }
+}
+
+#[test]
+fn what_the_host_lacks_comes_from_debian() {
+    let nothing = Mirror::of(&[]);
+    let (image, _) = pull(&nothing.store_with_fallback(), Recipe::of("gnumach").unwrap());
+    assert!(image.kernel.starts_with(b"\x7fELF\x01"));
 }

@@ -33,8 +33,14 @@ impl Mirror {
         Self { server, dir: tempfile::tempdir().unwrap() }
     }
 
-    /// A store that pulls from here. Each call opens the same one anew.
+    /// A store that pulls from here and nowhere else. Each call opens the same one
+    /// anew.
     pub fn store(&self) -> Store {
+        self.store_with_fallback().without_fallback()
+    }
+
+    /// A store that pulls from here, or from Debian what is not here.
+    pub fn store_with_fallback(&self) -> Store {
         let sources = self.dir.path().join("sources.list");
         let line = format!("deb [trusted=yes] http://127.0.0.1:{}/ ./\n", self.server.port);
         fs::write(&sources, line).unwrap();
