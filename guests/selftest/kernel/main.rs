@@ -31,7 +31,7 @@ mod trap;
 use boot::{BootInfo, Protocol};
 use harness::{Text, Words};
 use hw::acpi::Acpi;
-use hw::{cpuid, exit, gdt, pages, serial, time};
+use hw::{cpuid, exit, gdt, serial, time};
 use sync::Racy;
 
 /// What ACPI said, for the tests.
@@ -64,7 +64,7 @@ extern "C" fn kernel_main(magic: u32, address: u32) -> ! {
         time::ticks_per_ms(),
         if timed { "" } else { " (assumed: the 8254 stands still)" }
     );
-    pages::reset();
+    harness::restore();
 
     let words = Words(info.command_line);
     if let Some(code) = words.value("exit") {

@@ -3,7 +3,7 @@
 use core::arch::asm;
 
 use crate::hw::cpu::{cr0_bits, cr4_bits, msr};
-use crate::hw::{cpu, cpuid, gdt, pages, port};
+use crate::hw::{cpu, cpuid, gdt, lapic, pages, pic};
 use crate::trap;
 
 /// Undoes whatever a test left behind: registers, tables, interrupt sources.
@@ -30,8 +30,11 @@ pub fn restore() {
     quiet();
 }
 
-/// Masks every interrupt source.
+/// Masks every interrupt source and drops what is pending.
 fn quiet() {
-    port::write8(0x21, 0xff);
-    port::write8(0xa1, 0xff);
+    pic::start();
+    pic::stop();
+    lapic::start();
+    trap::drain();
+    pic::start();
 }

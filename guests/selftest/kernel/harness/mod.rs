@@ -8,6 +8,7 @@ mod baseline;
 mod runner;
 mod words;
 
+pub use baseline::restore;
 pub use outcome::{Failure, Outcome, Test, absent, mismatch, wrong};
 pub use runner::run;
 pub use text::Text;

@@ -94,6 +94,17 @@ macro_rules! need {
     };
 }
 
+/// Ends the test as skipped on QEMU's interpreter, which is known (version 7.2) to be wrong here.
+///
+/// The message says in what. CPUs were found to do what the test wants.
+macro_rules! wrong_in_tcg {
+    ($what:literal) => {
+        if $crate::hw::cpuid::is_tcg() {
+            absent!(concat!("QEMU's TCG ", $what));
+        }
+    };
+}
+
 /// Fails the test unless a body ends with a trap; its value is the trap.
 ///
 /// `expect!(GP(8), body)` wants vector and error code, `expect!(PF, body)` the vector alone.

@@ -126,6 +126,11 @@ pub fn is_amd() -> bool {
     &ebx == b"Auth" || &ebx == b"Hygo"
 }
 
+/// True on QEMU's interpreter.
+pub fn is_tcg() -> bool {
+    HYPERVISOR.is_offered() && __cpuid_count(0x4000_0000, 0).ebx.to_le_bytes() == *b"TCGT"
+}
+
 /// Physical address width in bits.
 pub fn physical_bits() -> u32 {
     match leaf(0x8000_0008, 0).eax & 0xff {

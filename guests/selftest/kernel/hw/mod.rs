@@ -7,6 +7,8 @@ pub mod cpu;
 pub mod cpuid;
 pub mod exit;
 pub mod gdt;
+pub mod lapic;
 pub mod pages;
+pub mod pic;
 pub mod port;
 pub mod time;

@@ -4,7 +4,36 @@ use crate::harness::Test;
 
 #[macro_use]
 mod exec;
+#[macro_use]
+mod snippet;
+mod exceptions;
 mod integer;
+mod memory;
+mod paging;
+mod user;
 
 /// All tests.
-pub const FAMILIES: &[&[Test]] = &[integer::alu::TESTS];
+pub const FAMILIES: &[&[Test]] = &[
+    integer::alu::TESTS,
+    integer::shift::TESTS,
+    integer::rotate::TESTS,
+    integer::multiply::TESTS,
+    integer::bits::TESTS,
+    integer::moves::TESTS,
+    integer::flags::TESTS,
+    integer::control::TESTS,
+    integer::stack::TESTS,
+    integer::exchange::TESTS,
+    integer::strings::TESTS,
+    exceptions::faults::TESTS,
+    exceptions::delivery::TESTS,
+    exceptions::step::TESTS,
+    exceptions::breakpoints::TESTS,
+    exceptions::shadows::TESTS,
+    paging::mapping::TESTS,
+    paging::errors::TESTS,
+    paging::bits::TESTS,
+    paging::crossing::TESTS,
+    paging::invalidation::TESTS,
+    paging::user::TESTS,
+];

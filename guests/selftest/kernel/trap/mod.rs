@@ -21,7 +21,9 @@ pub use frame::{Frame, Trap};
 pub use guard::catch;
 pub use idt::{Gate, gate, load, pointer, set_gate};
 
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+
+use crate::hw::{cpu, lapic, pic};
 
 /// Exception vectors by their manual's names.
 pub mod vector {
@@ -50,6 +52,7 @@ pub mod vector {
 pub type Handler = fn(&mut Frame);
 
 static HANDLERS: [AtomicUsize; 256] = [const { AtomicUsize::new(0) }; 256];
+static DRAINING: AtomicBool = AtomicBool::new(false);
 static COUNTS: [AtomicU32; 256] = [const { AtomicU32::new(0) }; 256];
 
 /// Sends `vector` to `handler` until the test ends.
@@ -61,6 +64,17 @@ pub fn handle(vector: u8, handler: Handler) {
 /// How often `vector` was taken since its [`handle`].
 pub fn count(vector: u8) -> u32 {
     COUNTS[usize::from(vector)].load(Ordering::Relaxed)
+}
+
+/// Takes whatever interrupts are still pending and drops them.
+pub fn drain() {
+    DRAINING.store(true, Ordering::Relaxed);
+    cpu::sti();
+    for _ in 0..32 {
+        core::hint::spin_loop();
+    }
+    cpu::cli();
+    DRAINING.store(false, Ordering::Relaxed);
 }
 
 /// Forgets all handlers and loads a fresh IDT.
@@ -79,6 +93,11 @@ extern "C" fn trap_dispatch(frame: &mut Frame) {
     COUNTS[vector].fetch_add(1, Ordering::Relaxed);
     let handler = HANDLERS[vector].load(Ordering::Relaxed);
     if handler == 0 {
+        if DRAINING.load(Ordering::Relaxed) && vector >= 0x20 {
+            lapic::acknowledge();
+            pic::acknowledge_slave();
+            return;
+        }
         guard::escape(frame);
     }
     // SAFETY: only `handle` stores there.
