@@ -102,7 +102,9 @@ impl Apt {
     pub fn update(&mut self, progress: &mut dyn Progress) -> Result<()> {
         progress.start(&format!("package lists ({}{})", self.label, self.arch.name()), Amount::Percent);
         let mut status = status::Reader::new(100);
-        let done = self.tool("apt-get", "update").run(&mut |line| {
+        // Without a network each further try is only a longer wait; what fails here may not matter.
+        let tool = self.tool("apt-get", "update").args(["-o", "Acquire::Retries=1"]);
+        let done = tool.run(&mut |line| {
             if let Some(done) = status.position(line) {
                 progress.advance(done);
             }

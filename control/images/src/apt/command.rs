@@ -48,8 +48,8 @@ Acquire::AllowInsecureRepositories "false";
 Acquire::Retries "3";
 // A mirror on this host is not behind the host's proxy.
 Acquire::http::Proxy::127.0.0.1 "DIRECT";
-Acquire::http::Timeout "20";
-Acquire::https::Timeout "20";
+Acquire::http::Timeout "10";
+Acquire::https::Timeout "10";
 APT::Get::AllowUnauthenticated "false";
 APT::Sandbox::User "root";
 // The store has a lock of its own.
