@@ -289,10 +289,12 @@ impl Cpu {
         self.raise(Exception::with_code(vector, 0))
     }
 
-    /// Cuts a linear address to 32 bits outside long mode.
+    /// The continuation of a linear address that was within 32 bits stays there outside 64-bit code.
+    /// Compatibility code has its descriptor tables, and the stacks of its handlers, above.
     #[inline(always)]
     pub fn wrap(&self, linear: u64) -> u64 {
-        if self.mode.is_64() { linear } else { linear & 0xffff_ffff }
+        const RUN_OVER: std::ops::Range<u64> = 1 << 32..(1 << 32) + PAGE_SIZE;
+        if !self.mode.is_64() && RUN_OVER.contains(&linear) { linear & 0xffff_ffff } else { linear }
     }
 
     /// #AC at CPL 3 with CR0.AM and AC set.
@@ -337,7 +339,7 @@ impl Cpu {
     }
 
     /// Remembers the data breakpoints that an access meets: the trap comes after the instruction.
-    fn note_data(&mut self, linear: u64, len: u64, write: bool) {
+    pub fn note_data(&mut self, linear: u64, len: u64, write: bool) {
         if self.state.dr7 & 0xff == 0 {
             return;
         }

@@ -52,6 +52,39 @@ impl Status {
         }
     }
 
+    /// Leaves the flags of a result of width `T` whose CF and OF are known as such; AF is clear: shifts,
+    /// multiplications, bit manipulation.
+    #[inline(always)]
+    pub fn set_result<T: Width>(&mut self, result: u64, carry: bool, overflow: bool) {
+        self.result = T::from_u64(result).signed() as u64;
+        self.carries = top_bits(carry, overflow);
+        self.lazy = true;
+    }
+
+    /// Sets CF and OF and keeps the others: rotates.
+    #[inline(always)]
+    pub fn set_carry_overflow(&mut self, carry: bool, overflow: bool) {
+        if self.lazy {
+            self.carries = self.carries & 8 | top_bits(carry, overflow);
+        } else {
+            self.bits &= !(CF | OF);
+            self.bits |= if carry { CF } else { 0 } | if overflow { OF } else { 0 };
+        }
+    }
+
+    /// Sets CF and keeps the others.
+    #[inline(always)]
+    pub fn set_carry(&mut self, carry: bool) {
+        let overflow = self.overflow();
+        self.set_carry_overflow(carry, overflow);
+    }
+
+    /// Sets ZF and keeps the others.
+    #[inline]
+    pub fn set_zero(&mut self, zero: bool) {
+        self.replace(ZF, if zero { ZF } else { 0 });
+    }
+
     /// Sets all six from these bits of RFLAGS.
     #[inline(always)]
     pub fn set_bits(&mut self, flags: u64) {
@@ -134,6 +167,12 @@ impl Status {
     }
 }
 
+/// The two top carries of which CF and OF come out like this.
+#[inline(always)]
+fn top_bits(carry: bool, overflow: bool) -> u64 {
+    u64::from(carry) << 63 | u64::from(carry != overflow) << 62
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,6 +189,31 @@ mod tests {
         assert_eq!(add(&mut status, 0xff, 0x01), CF | ZF | AF | PF);
         assert_eq!(add(&mut status, 0x80, 0x80), CF | OF | ZF | PF);
         assert_eq!(add(&mut status, 0x01, 0x02), PF);
+    }
+
+    #[test]
+    fn single_flags_change_alone_whatever_form_the_rest_has() {
+        for bits in [0, CF | OF, CF | AF | SF, OF | ZF | PF, STATUS] {
+            for lazy in [false, true] {
+                let mut status = Status::default();
+                if lazy {
+                    status.set_arithmetic::<u8>(0x80, bits & 0x8);
+                } else {
+                    status.set_bits(bits);
+                }
+                let with = |change: &dyn Fn(&mut Status)| {
+                    let mut s = status;
+                    change(&mut s);
+                    s.bits()
+                };
+                let before = status.bits();
+                assert_eq!(with(&|s| s.set_carry(true)), before | CF);
+                assert_eq!(with(&|s| s.set_carry(false)), before & !CF);
+                assert_eq!(with(&|s| s.set_zero(true)), before | ZF);
+                assert_eq!(with(&|s| s.set_carry_overflow(true, false)), before & !OF | CF);
+                assert_eq!(with(&|s| s.set_carry_overflow(false, true)), before & !CF | OF);
+            }
+        }
     }
 
     #[test]

@@ -81,6 +81,12 @@ pub(super) fn compare<T: Width>(status: &mut Status, a: T, b: T) {
     Sub::compute::<T>(status, a.to_u64(), b.to_u64());
 }
 
+/// Gives `a + b` and leaves its flags.
+#[inline(always)]
+pub(super) fn add<T: Width>(status: &mut Status, a: T, b: T) -> T {
+    T::from_u64(Add::compute::<T>(status, a.to_u64(), b.to_u64()))
+}
+
 // The five shapes of a binary operation.
 
 fn register_register<F: Binary, T: Width>(cpu: &mut Cpu, op: &Op) -> Step {
@@ -218,7 +224,7 @@ fn unary<F: Unary>(op: &Op) -> Option<Exec> {
 }
 
 /// Chooses what executes an instruction of this family.
-pub(crate) fn lower(instruction: &Instruction, op: &mut Op) -> Option<Exec> {
+pub(super) fn lower(instruction: &Instruction, op: &mut Op) -> Option<Exec> {
     match instruction.mnemonic() {
         Mnemonic::Add => binary::<Add>(op),
         Mnemonic::Or => binary::<Or>(op),

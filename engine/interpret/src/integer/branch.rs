@@ -163,7 +163,7 @@ fn operand_size(instruction: &Instruction) -> u8 {
 }
 
 /// Chooses what executes an instruction of this family. Far branches belong to `system`.
-pub(crate) fn lower(instruction: &Instruction, op: &mut Op) -> Option<Exec> {
+pub(super) fn lower(instruction: &Instruction, op: &mut Op) -> Option<Exec> {
     let near = op.kinds[0] == Kind::Immediate
         && matches!(
             instruction.op_kind(0),

@@ -39,7 +39,7 @@ fn move_memory<const C: u8, T: Width>(cpu: &mut Cpu, op: &Op) -> Step {
 }
 
 /// Chooses what executes an instruction of this family.
-pub(crate) fn lower(instruction: &Instruction, op: &mut Op) -> Option<Exec> {
+pub(super) fn lower(instruction: &Instruction, op: &mut Op) -> Option<Exec> {
     use iced_x86::Mnemonic as M;
     match instruction.mnemonic() {
         M::Seto

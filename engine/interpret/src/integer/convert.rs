@@ -25,7 +25,7 @@ fn spread<T: Width>(cpu: &mut Cpu, _: &Op) -> Step {
 }
 
 /// Chooses what executes an instruction of this family.
-pub(crate) fn lower(instruction: &Instruction, _: &mut Op) -> Option<Exec> {
+pub(super) fn lower(instruction: &Instruction, _: &mut Op) -> Option<Exec> {
     match instruction.mnemonic() {
         Mnemonic::Cbw => Some(widen::<u8, u16>),
         Mnemonic::Cwde => Some(widen::<u16, u32>),

@@ -12,18 +12,18 @@ use crate::width::Width;
 const LOW: u64 = SF | ZF | AF | PF | CF;
 
 fn clear_carry(cpu: &mut Cpu, _: &Op) -> Step {
-    cpu.status.replace(CF, 0);
+    cpu.status.set_carry(false);
     Ok(())
 }
 
 fn set_carry(cpu: &mut Cpu, _: &Op) -> Step {
-    cpu.status.replace(CF, CF);
+    cpu.status.set_carry(true);
     Ok(())
 }
 
 fn complement_carry(cpu: &mut Cpu, _: &Op) -> Step {
-    let bits = cpu.status.bits();
-    cpu.status.set_bits(bits ^ CF);
+    let carry = cpu.status.carry();
+    cpu.status.set_carry(!carry);
     Ok(())
 }
 
@@ -57,7 +57,7 @@ fn salc(cpu: &mut Cpu, _: &Op) -> Step {
 }
 
 /// Chooses what executes an instruction of this family.
-pub(crate) fn lower(instruction: &Instruction, _: &mut Op) -> Option<Exec> {
+pub(super) fn lower(instruction: &Instruction, _: &mut Op) -> Option<Exec> {
     Some(match instruction.mnemonic() {
         Mnemonic::Clc => clear_carry,
         Mnemonic::Stc => set_carry,

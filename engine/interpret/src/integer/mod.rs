@@ -64,11 +64,25 @@ macro_rules! by_condition {
 }
 
 mod alu;
+mod bit;
+mod bmi;
+mod bound;
 mod branch;
 mod condition;
 mod convert;
+mod count;
+mod crc32;
+mod decimal;
+mod divide;
+mod double_shift;
+mod exchange;
 mod flag;
+mod hint;
 mod moves;
+mod multiply;
+mod operand;
+mod random;
+mod shift;
 mod stack;
 mod string;
 
@@ -84,9 +98,22 @@ pub(crate) fn lower(instruction: &Instruction, op: &mut Op) -> Option<Exec> {
         branch::lower,
         stack::lower,
         condition::lower,
+        shift::lower,
+        double_shift::lower,
+        multiply::lower,
+        divide::lower,
+        bit::lower,
+        count::lower,
+        bmi::lower,
+        exchange::lower,
         convert::lower,
-        string::lower,
         flag::lower,
+        string::lower,
+        hint::lower,
+        crc32::lower,
+        random::lower,
+        decimal::lower,
+        bound::lower,
     ];
     families.iter().find_map(|lower| lower(instruction, op))
 }

@@ -150,7 +150,7 @@ fn xlat(cpu: &mut Cpu, op: &Op) -> Step {
 }
 
 /// Chooses what executes an instruction of this family.
-pub(crate) fn lower(instruction: &Instruction, op: &mut Op) -> Option<Exec> {
+pub(super) fn lower(instruction: &Instruction, op: &mut Op) -> Option<Exec> {
     match instruction.mnemonic() {
         Mnemonic::Mov | Mnemonic::Movnti => mov(instruction, op),
         Mnemonic::Movzx => extend::<Zero>(instruction, op),
