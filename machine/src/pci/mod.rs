@@ -1,0 +1,213 @@
+//! PCI: one bus, reached by configuration mechanism #1 (PCI Local Bus Specification 3.0, 3.2.2.3.2).
+//!
+//! A function is whatever implements [`PciFunction`]: it owns its [`ConfigSpace`] and decodes its own BARs.
+//! The bus keeps a table of what the BARs decode now, made anew after every write to a function's
+//! configuration space, so that an access costs one look-up under a read lock.
+//!
+//! INTx pins reach the global system interrupts 16 to 19, as [`interrupt_of`] has it; the DSDT's `_PRT` says
+//! the same. Message-signalled interrupts go through [`crate::board::Interrupts::message`].
+
+mod config_space;
+mod host_bridge;
+mod ports;
+
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use engine::Width;
+
+pub use config_space::{Bar, ConfigSpace, Identity};
+pub use host_bridge::HostBridge;
+pub use ports::{ConfigAddressPort, ConfigDataPort};
+
+/// A device and function number, 0 to 255: device × 8 + function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Slot(pub u8);
+
+impl Slot {
+    /// A device's function.
+    pub const fn new(device: u8, function: u8) -> Self {
+        Self(device << 3 | function & 7)
+    }
+
+    /// The device number, 0 to 31.
+    pub const fn device(self) -> u8 {
+        self.0 >> 3
+    }
+}
+
+/// The global system interrupt of a device's INTx pin (0 is INTA).
+pub const fn interrupt_of(device: u8, pin: u8) -> u8 {
+    16 + (device + pin) % 4
+}
+
+/// Which address space a BAR decodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Space {
+    /// Ports.
+    Port,
+    /// Memory.
+    Memory,
+}
+
+/// What one BAR decodes now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// The address space.
+    pub space: Space,
+    /// The first address.
+    pub start: u64,
+    /// Bytes; not zero.
+    pub len: u64,
+    /// The number of the BAR.
+    pub bar: u8,
+}
+
+/// A function on the bus. Called by any vCPU's thread; it locks itself.
+pub trait PciFunction: Send + Sync {
+    /// A load from configuration space; `register` + width stays within an aligned doubleword.
+    fn config_read(&self, register: u8, width: Width) -> u32;
+    /// A store there.
+    fn config_write(&self, register: u8, width: Width, value: u32);
+    /// What the BARs decode, as command register and BARs stand.
+    fn windows(&self) -> Vec<Window>;
+    /// A load from a BAR's window; bits beyond `width` are ignored.
+    fn read(&self, bar: u8, offset: u64, width: Width) -> u64;
+    /// A store there.
+    fn write(&self, bar: u8, offset: u64, width: Width, value: u64);
+    /// As after reset.
+    fn reset(&self);
+    /// The state at rest.
+    fn save(&self) -> base::Record;
+    /// Puts a state back.
+    ///
+    /// # Errors
+    /// As [`base::Saved::restore_record`].
+    fn restore(&self, record: &base::Record) -> Result<(), base::RestoreError>;
+}
+
+type Function = Arc<dyn PciFunction>;
+
+/// Bus 0.
+#[derive(Default)]
+pub struct PciBus {
+    functions: Vec<(Slot, Function)>,
+    windows: RwLock<Vec<(Window, Function)>>,
+    /// CF8h.
+    address: Mutex<u32>,
+}
+
+const ENABLE: u32 = 1 << 31;
+
+impl PciBus {
+    /// Puts a function on the bus; before the machine runs.
+    ///
+    /// # Panics
+    /// If the slot is taken: the board's plan is wrong.
+    pub fn add(&mut self, slot: Slot, function: Function) {
+        assert!(self.function(slot).is_none(), "two PCI functions in one slot");
+        self.functions.push((slot, function));
+        self.remap();
+    }
+
+    fn function(&self, slot: Slot) -> Option<&Function> {
+        self.functions.iter().find(|(at, _)| *at == slot).map(|(_, function)| function)
+    }
+
+    /// Makes the table of windows anew.
+    fn remap(&self) {
+        let windows = self
+            .functions
+            .iter()
+            .flat_map(|(_, function)| function.windows().into_iter().map(|window| (window, Arc::clone(function))))
+            .collect();
+        *self.windows.write().unwrap_or_else(PoisonError::into_inner) = windows;
+    }
+
+    fn address(&self) -> u32 {
+        *self.address.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_address(&self, value: u32) {
+        // Bits 24–30 and 0–1 are wired to zero.
+        *self.address.lock().unwrap_or_else(PoisonError::into_inner) = value & 0x80ff_fffc;
+    }
+
+    /// The function and register that CF8h points to.
+    fn selected(&self) -> Option<(&Function, u8)> {
+        let address = self.address();
+        let here = address & ENABLE != 0 && address >> 16 & 0xff == 0;
+        let function = here.then(|| self.function(Slot((address >> 8) as u8))).flatten()?;
+        Some((function, address as u8))
+    }
+
+    fn config_read(&self, offset: u16, width: Width) -> u32 {
+        self.selected().map_or(u32::MAX, |(function, register)| {
+            function.config_read(register | offset as u8, width)
+        })
+    }
+
+    fn config_write(&self, offset: u16, width: Width, value: u32) {
+        if let Some((function, register)) = self.selected() {
+            function.config_write(register | offset as u8, width, value);
+            self.remap();
+        }
+    }
+
+    /// The window that holds a whole access, and the offset in it.
+    fn window(&self, space: Space, at: u64, width: Width) -> Option<(Function, u8, u64)> {
+        let windows = self.windows.read().unwrap_or_else(PoisonError::into_inner);
+        windows.iter().find_map(|(window, function)| {
+            let offset = at.checked_sub(window.start)?;
+            let fits = window.space == space && offset < window.len && window.len - offset >= width.bytes();
+            fits.then(|| (Arc::clone(function), window.bar, offset))
+        })
+    }
+
+    /// A load from the window of some function's BAR; all ones where there is none.
+    pub fn read(&self, space: Space, at: u64, width: Width) -> u64 {
+        self.window(space, at, width)
+            .map_or(u64::MAX, |(function, bar, offset)| function.read(bar, offset, width))
+            & width.ones()
+    }
+
+    /// A store there.
+    pub fn write(&self, space: Space, at: u64, width: Width, value: u64) {
+        if let Some((function, bar, offset)) = self.window(space, at, width) {
+            function.write(bar, offset, width, value);
+        }
+    }
+
+    /// All functions as after reset.
+    pub fn reset(&self) {
+        self.set_address(0);
+        for (_, function) in &self.functions {
+            function.reset();
+        }
+        self.remap();
+    }
+
+    /// CF8h and the functions' states, in the order in which they were added.
+    pub fn save(&self) -> (u32, Vec<base::Record>) {
+        (self.address(), self.functions.iter().map(|(_, function)| function.save()).collect())
+    }
+
+    /// Puts them back.
+    ///
+    /// # Errors
+    /// If a function is missing or refuses.
+    pub fn restore(&self, address: u32, records: &[base::Record]) -> Result<(), base::RestoreError> {
+        if records.len() != self.functions.len() {
+            let reason = format!("{} PCI functions are saved, {} are here", records.len(), self.functions.len());
+            return Err(base::RestoreError::Invalid { kind: "pci", reason });
+        }
+        for ((_, function), record) in self.functions.iter().zip(records) {
+            function.restore(record)?;
+        }
+        self.set_address(address);
+        self.remap();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
