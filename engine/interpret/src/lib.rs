@@ -35,8 +35,11 @@ mod segmentation;
 mod simd;
 mod status;
 mod system;
+mod tier;
 mod tlb;
 mod walk;
 mod width;
 
 pub use interpreter::Interpreter;
+pub use tier::{Facts, Mapped, Tier};
+pub use tlb::Flush;

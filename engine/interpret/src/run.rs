@@ -67,7 +67,8 @@ pub(crate) fn run(cpu: &mut Cpu, blocks: &mut BlockCache, left: &mut u64) -> Exi
         };
         let mut done = 0;
         let mut result = Ok(());
-        for op in &block.ops {
+        let most = usize::try_from(*left).unwrap_or(usize::MAX);
+        for op in block.ops.iter().take(most) {
             cpu.gpr[usize::from(NEXT)] = cpu.rip.wrapping_add(u64::from(op.len)) & cpu.mode.ip_mask;
             result = (op.exec)(cpu, op);
             if result.is_err() {

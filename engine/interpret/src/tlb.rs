@@ -34,9 +34,24 @@ pub(crate) struct Rights {
     pub global: bool,
 }
 
+/// What was forgotten: for an engine on top that keeps maps of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flush {
+    /// Everything.
+    All,
+    /// All that is not global, of every PCID.
+    NotGlobal,
+    /// All that is not global of this PCID.
+    Pcid(u64),
+    /// The page of this linear address, of every PCID.
+    Page(u64),
+}
+
 /// The translation caches of one vCPU.
 #[derive(Debug)]
 pub(crate) struct Tlb {
+    /// Flushes not yet seen by the engine on top, where there is one.
+    flushes: Option<Vec<Flush>>,
     /// By [`View`](crate::mode::View); the fourth is never filled.
     views: [Box<[Entry; ENTRIES]>; 4],
     /// The PCID of CR3, or zero: part of every tag.
@@ -48,7 +63,7 @@ pub(crate) struct Tlb {
 impl Default for Tlb {
     fn default() -> Self {
         let view = || Box::new([VACANT; ENTRIES]);
-        Self { views: [view(), view(), view(), view()], pcid: 0, borrowed: false }
+        Self { flushes: None, views: [view(), view(), view(), view()], pcid: 0, borrowed: false }
     }
 }
 
@@ -100,18 +115,41 @@ impl Tlb {
         self.pcid = if borrowed { 0xffe } else { pcid & 0xfff };
     }
 
+    /// Keeps a list of flushes from now on, to be taken by `take_flushes`.
+    pub fn observe(&mut self) {
+        self.flushes = Some(Vec::new());
+    }
+
+    /// The flushes since the last call.
+    pub fn take_flushes(&mut self) -> Vec<Flush> {
+        self.flushes.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    fn note(&mut self, flush: Flush) {
+        if let Some(flushes) = &mut self.flushes {
+            if flushes.len() < 64 {
+                flushes.push(flush);
+            } else {
+                *flushes = vec![Flush::All];
+            }
+        }
+    }
+
     /// Throws everything away.
     pub fn flush_all(&mut self) {
+        self.note(Flush::All);
         self.retain(|_| false);
     }
 
     /// Throws away what is not global, of all PCIDs.
     pub fn flush_not_global(&mut self) {
+        self.note(Flush::NotGlobal);
         self.retain(|entry| entry.global);
     }
 
     /// Throws away what is not global of one PCID.
     pub fn flush_pcid(&mut self, pcid: u64) {
+        self.note(Flush::Pcid(pcid & 0xfff));
         let pcid = (pcid & 0xfff).min(0xffe);
         self.retain(|entry| {
             let of_it = |tag: u64| tag != EMPTY && tag & 0xfff == pcid;
@@ -121,6 +159,7 @@ impl Tlb {
 
     /// Throws away one page under every PCID, global or not (more than INVLPG asks for).
     pub fn flush_page(&mut self, linear: u64) {
+        self.note(Flush::Page(linear));
         for view in &mut self.views {
             view[index(linear)] = VACANT;
         }

@@ -1,0 +1,208 @@
+//! The reference CPU as the cold tier of another engine: it executes what that engine does not, one
+//! instruction at a time, on the same state.
+
+use std::sync::Arc;
+
+use base::{GuestMemory, RamOffset};
+use engine::{Attention, Board, CpuModel, Exit, Statistics};
+use iced_x86::Instruction;
+use x86::control::{cr0, cr4};
+use x86::paging::is_canonical;
+use x86::{Activity, CpuState, Fpu, SegmentRegister, Shadow, flags};
+
+use crate::block::BlockCache;
+use crate::cpu::Cpu;
+use crate::mode::View;
+use crate::op::FLAT;
+use crate::run::run;
+use crate::system;
+use crate::tlb::Flush;
+use crate::walk::Access;
+
+/// What another engine must know of the CPU before it executes anything itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// 64-bit code, with nothing that asks for one instruction at a time: no single step, breakpoints,
+    /// shadows, pending exceptions; the CPU is running.
+    pub plain_64: bool,
+    /// CPL 3.
+    pub user: bool,
+    /// The supervisor may touch user pages under SMAP (AC is set).
+    pub reaches_user: bool,
+    /// #AC is armed: accesses must be checked one by one.
+    pub checks_alignment: bool,
+    /// x87, MMX and SSE instructions do not raise #UD or #NM by the control registers.
+    pub fpu: bool,
+    /// Nor do AVX instructions.
+    pub avx: bool,
+    /// The PCID in use, zero without PCIDs.
+    pub pcid: u64,
+    /// FS base.
+    pub fs_base: u64,
+    /// GS base.
+    pub gs_base: u64,
+}
+
+/// A page as the present view sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Mapped {
+    /// Start of the page in RAM.
+    pub page: RamOffset,
+    /// Reads are granted.
+    pub read: bool,
+    /// Writes are granted, and the page's dirty bit is set.
+    pub write: bool,
+    /// The mapping is global.
+    pub global: bool,
+}
+
+/// The reference CPU as a part of another engine.
+pub struct Tier {
+    cpu: Cpu,
+    blocks: BlockCache,
+}
+
+impl Tier {
+    /// A CPU after reset, whose flushes of the TLB are kept for [`Tier::take_flushes`].
+    pub fn new(
+        index: u32,
+        model: CpuModel,
+        memory: Arc<GuestMemory>,
+        attention: Arc<Attention>,
+        board: Arc<dyn Board>,
+    ) -> Self {
+        let mut cpu = Cpu::new(index, model, memory, attention, board);
+        cpu.tlb.observe();
+        Self { cpu, blocks: BlockCache::default() }
+    }
+
+    /// The whole state.
+    pub fn export(&self) -> CpuState {
+        self.cpu.export()
+    }
+
+    /// Replaces the whole state.
+    pub fn import(&mut self, state: &CpuState) {
+        self.cpu.import(state);
+        self.blocks.clear();
+    }
+
+    /// Executes one instruction (or delivers an event); [`Exit::Budget`] means that there is nothing to report.
+    pub fn step(&mut self) -> Exit {
+        self.run(1)
+    }
+
+    /// Executes up to so many.
+    pub fn run(&mut self, instructions: u64) -> Exit {
+        let mut left = instructions;
+        run(&mut self.cpu, &mut self.blocks, &mut left)
+    }
+
+    /// What the control registers amount to.
+    pub fn facts(&self) -> Facts {
+        let (cpu, mode) = (&self.cpu, &self.cpu.mode);
+        let events = &cpu.state.events;
+        let (cr0_now, cr4_now) = (cpu.state.cr0, cpu.state.cr4);
+        let fpu = cr0_now & (cr0::EM | cr0::TS) == 0 && cr4_now & cr4::OSFXSR != 0;
+        Facts {
+            plain_64: mode.is_64()
+                && !mode.stepping
+                && events.shadow == Shadow::None
+                && events.exception.is_none()
+                && events.activity == Activity::Running,
+            user: mode.cpl == 3,
+            reaches_user: mode.view == View::SupervisorAc,
+            checks_alignment: mode.view == View::UserAligned,
+            fpu,
+            avx: fpu && cr4_now & cr4::OSXSAVE != 0 && cpu.state.xcr0 & 7 == 7,
+            pcid: if cr4_now & cr4::PCIDE != 0 { cpu.state.cr3 & 0xfff } else { 0 },
+            fs_base: cpu.state.segment(SegmentRegister::Fs).base,
+            gs_base: cpu.state.segment(SegmentRegister::Gs).base,
+        }
+    }
+
+    /// The general registers.
+    pub fn registers(&self) -> &[u64] {
+        &self.cpu.gpr[..16]
+    }
+
+    /// Sets the general registers.
+    pub fn set_registers(&mut self, registers: &[u64; 16]) {
+        self.cpu.gpr[..16].copy_from_slice(registers);
+    }
+
+    /// The instruction pointer.
+    pub fn rip(&self) -> u64 {
+        self.cpu.rip
+    }
+
+    /// Sets the instruction pointer.
+    pub fn set_rip(&mut self, rip: u64) {
+        self.cpu.rip = rip;
+    }
+
+    /// The arithmetic flags.
+    pub fn status(&self) -> u64 {
+        self.cpu.status.bits()
+    }
+
+    /// Sets the arithmetic flags.
+    pub fn set_status(&mut self, bits: u64) {
+        self.cpu.status.set_bits(bits);
+    }
+
+    /// x87, SSE and AVX.
+    pub fn fpu(&mut self) -> &mut Fpu {
+        &mut self.cpu.state.fpu
+    }
+
+    /// May interrupts be delivered now, if one waits?
+    pub fn interruptible(&self) -> bool {
+        self.cpu.state.rflags & flags::IF != 0
+    }
+
+    /// An interrupt was announced and not yet delivered.
+    pub fn interrupt_waits(&self) -> bool {
+        self.cpu.interrupt_wanted || self.cpu.state.events.nmi_pending
+    }
+
+    /// Does the CPU model offer the instruction?
+    pub fn offers(&self, instruction: &Instruction) -> bool {
+        instruction.cpuid_features().iter().all(|&feature| system::offers(&self.cpu.model, feature))
+    }
+
+    /// Where code at a linear address lies in RAM; `None` if it cannot be fetched without a fault.
+    pub fn code_at(&mut self, linear: u64) -> Option<RamOffset> {
+        let view = self.cpu.mode.view;
+        match self.cpu.translate(linear, Access::Fetch, view, FLAT) {
+            Ok(crate::access::Place::Ram(at)) => Some(at),
+            _ => None,
+        }
+    }
+
+    /// The page of a linear address, for a read or a write that is about to happen: accessed and dirty bits
+    /// are set. `None` where the access faults or leads to a device.
+    pub fn probe(&mut self, linear: u64, write: bool) -> Option<Mapped> {
+        if !is_canonical(linear) || self.cpu.state.dr7 & 0xff != 0 {
+            return None;
+        }
+        let access = if write { Access::Write } else { Access::Read };
+        let page = self.cpu.walk(linear, access, self.cpu.mode.view).ok()?;
+        Some(Mapped {
+            page: self.cpu.memory.ram(page.phys)?,
+            read: page.rights.read,
+            write: page.rights.write,
+            global: page.rights.global,
+        })
+    }
+
+    /// TLB flushes since the last call.
+    pub fn take_flushes(&mut self) -> Vec<Flush> {
+        self.cpu.tlb.take_flushes()
+    }
+
+    /// Counters.
+    pub fn statistics(&self) -> Statistics {
+        self.cpu.statistics
+    }
+}
