@@ -23,6 +23,8 @@ mod hw;
 #[macro_use]
 mod harness;
 mod boot;
+mod crash;
+mod echo;
 mod memory;
 mod sync;
 mod tests;
@@ -69,6 +71,14 @@ extern "C" fn kernel_main(magic: u32, address: u32) -> ! {
     let words = Words(info.command_line);
     if let Some(code) = words.value("exit") {
         exit::leave(code.parse().unwrap_or(exit::FAILURE), acpi.as_ref());
+    }
+    if let Some(kind) = words.value("crash") {
+        crash::crash(kind);
+        exit::leave(exit::FAILURE, acpi.as_ref());
+    }
+    if words.has("echo") {
+        echo::run();
+        exit::leave(exit::SUCCESS, acpi.as_ref());
     }
     if words.has("list") {
         for test in tests::FAMILIES.iter().copied().flatten() {

@@ -7,6 +7,7 @@ mod exec;
 #[macro_use]
 mod snippet;
 mod exceptions;
+mod fpu;
 mod integer;
 mod memory;
 mod paging;
@@ -25,6 +26,16 @@ pub const FAMILIES: &[&[Test]] = &[
     integer::stack::TESTS,
     integer::exchange::TESTS,
     integer::strings::TESTS,
+    fpu::x87::TESTS,
+    fpu::mmx::TESTS,
+    fpu::sse::TESTS,
+    fpu::vectors::TESTS,
+    fpu::crypto::TESTS,
+    fpu::fxsave::TESTS,
+    fpu::availability::TESTS,
+    fpu::exceptions::TESTS,
+    fpu::xsave::TESTS,
+    fpu::avx::TESTS,
     exceptions::faults::TESTS,
     exceptions::delivery::TESTS,
     exceptions::step::TESTS,
