@@ -240,6 +240,7 @@ fn number(register: Register) -> u8 {
         Register::DS => 3,
         Register::FS => 4,
         Register::GS => 5,
-        _ => register.number() as u8,
+        // The byte registers have numbers of their own, SPL to R15L after AH to BH.
+        _ => register.full_register().number() as u8,
     }
 }
