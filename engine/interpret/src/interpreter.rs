@@ -27,6 +27,7 @@ impl Engine for Interpreter {
         attention: &Arc<Attention>,
         board: &Arc<dyn Board>,
     ) -> Result<Box<dyn Vcpu>, EngineError> {
+        crate::simd::prepare()?;
         let cpu = Cpu::new(index, *model, Arc::clone(memory), Arc::clone(attention), Arc::clone(board));
         if model.vcpus > 1 {
             memory.watch().share();

@@ -1,0 +1,154 @@
+//! SSE, AVX and MMX instructions executed by their stub.
+
+use std::num::NonZeroUsize;
+
+use iced_x86::{Instruction, Mnemonic};
+use x86::flags::STATUS;
+
+use crate::cpu::Cpu;
+use crate::op::{Exec, Op};
+use crate::raised::Step;
+use crate::simd::arena::ArenaError;
+use crate::simd::frame::VectorFrame;
+use crate::simd::plan::{Implied, Operand, Plan};
+use crate::simd::stub::{Key, Stubs};
+use crate::simd::{code, mmx, mxcsr};
+use crate::walk::Access;
+
+/// 16 MiB: room for every key there is (see [`Stubs`]); pages are allocated as they are used.
+static STUBS: Stubs<VectorFrame, Plan> = Stubs::new(NonZeroUsize::new(16 << 20).unwrap());
+
+/// Makes sure that stubs can be made.
+pub(crate) fn prepare() -> Result<(), ArenaError> {
+    STUBS.prepare()
+}
+
+const RAX: usize = 0;
+const RCX: usize = 1;
+const RDX: usize = 2;
+
+/// The register number of explicit operand `n`.
+#[inline(always)]
+fn register(op: &Op, n: usize) -> u8 {
+    [op.dst, op.src, op.third, op.imm as u8][n]
+}
+
+/// Takes the operands to the stub, runs it, and commits what it gave unless there was a fault.
+fn execute(cpu: &mut Cpu, op: &Op) -> Step {
+    // `lower` put a number there that exists.
+    let Some(stub) = STUBS.at(op.extra) else { return Err(cpu.ud()) };
+    let plan = &stub.plan;
+    cpu.pass(plan.gate)?;
+    if plan.mmx {
+        cpu.wait()?;
+    }
+    let mut frame = VectorFrame::default();
+    for (n, operand) in plan.operands.into_iter().enumerate() {
+        match operand {
+            Operand::Vector => frame.vector[n + 1] = cpu.ymm(register(op, n)),
+            Operand::Mmx => {
+                frame.vector[n + 1][0] = mmx::read(&cpu.state.fpu.legacy, register(op, n)).into();
+            }
+            Operand::General => frame.general[0] = cpu.gpr[usize::from(register(op, n) & 15)],
+            Operand::Memory | Operand::None => {}
+        }
+    }
+    match plan.implied {
+        Implied::None => {}
+        Implied::Mask => frame.vector[0] = cpu.ymm(0),
+        Implied::StringIndex | Implied::StringMask => {
+            frame.vector[0] = cpu.ymm(0);
+            frame.general[..2].copy_from_slice(&[cpu.gpr[RAX], cpu.gpr[RDX]]);
+        }
+    }
+    let bytes = usize::from(plan.bytes);
+    let mut linear = 0;
+    if bytes != 0 {
+        let access = if plan.stores { Access::Write } else { Access::Read };
+        linear = cpu.aligned(op, bytes as u64, plan.align.into(), access)?;
+        if plan.loads {
+            cpu.read_bytes(linear, &mut frame.memory[..bytes], op.segment)?;
+        }
+    }
+    if plan.float {
+        frame.mxcsr = mxcsr::quiet(cpu.state.fpu.legacy.mxcsr);
+    }
+    stub.entry.call(&mut frame);
+    if plan.float {
+        cpu.float_fault(frame.mxcsr)?;
+    }
+    if plan.stores {
+        cpu.write_bytes(linear, &frame.memory[..bytes], op.segment)?;
+    }
+    commit(cpu, op, plan, &frame);
+    Ok(())
+}
+
+/// Nothing can fail from here on.
+#[inline(always)]
+fn commit(cpu: &mut Cpu, op: &Op, plan: &Plan, frame: &VectorFrame) {
+    if plan.float {
+        cpu.state.fpu.legacy.mxcsr |= frame.mxcsr & mxcsr::FLAGS;
+    }
+    if plan.mmx {
+        mmx::enter(&mut cpu.state.fpu.legacy);
+    }
+    for (n, operand) in plan.operands.into_iter().enumerate() {
+        if !plan.writes(n) {
+            continue;
+        }
+        let [low, high] = frame.vector[n + 1];
+        match operand {
+            Operand::Vector if plan.vex => cpu.set_ymm(register(op, n), [low, high]),
+            Operand::Vector => cpu.set_xmm::<false>(register(op, n), low),
+            Operand::Mmx => mmx::write(&mut cpu.state.fpu.legacy, register(op, n), low as u64),
+            Operand::General => cpu.gpr[usize::from(register(op, n) & 15)] = frame.general[0],
+            Operand::Memory | Operand::None => {}
+        }
+    }
+    match plan.implied {
+        Implied::None | Implied::Mask => {}
+        Implied::StringIndex => cpu.gpr[RCX] = frame.general[2],
+        Implied::StringMask if plan.vex => cpu.set_ymm(0, frame.vector[0]),
+        Implied::StringMask => cpu.set_xmm::<false>(0, frame.vector[0][0]),
+    }
+    if plan.status {
+        cpu.status.replace(STATUS, frame.flags);
+    }
+}
+
+/// Chooses what executes an instruction of this family.
+pub(crate) fn lower(instruction: &Instruction, op: &mut Op) -> Option<Exec> {
+    let number = STUBS.number(Key::of(instruction), || {
+        let plan = Plan::of(instruction)?;
+        let code = code::vector(instruction, &plan)
+            .inspect_err(|error| tracing::error!(%error, "cannot encode {:?}", instruction.code()))
+            .ok()?;
+        Some((code, plan))
+    })?;
+    op.extra = number;
+    if instruction.op_count() == 4 {
+        op.imm = instruction.op_register(3).number() as u64;
+    }
+    Some(execute)
+}
+
+/// VZEROUPPER and VZEROALL: the eight registers that other than 64-bit code has, or all sixteen.
+fn zero<const ALL: bool>(cpu: &mut Cpu, _: &Op) -> Step {
+    cpu.pass(crate::simd::gate::Gate::Avx)?;
+    let count = if cpu.mode.is_64() { 16 } else { 8 };
+    cpu.state.fpu.ymm_high[..count].fill(0);
+    if ALL {
+        cpu.state.fpu.legacy.xmm[..count].fill(0);
+    }
+    Ok(())
+}
+
+/// Chooses what executes VZEROUPPER and VZEROALL.
+pub(crate) fn lower_zero(instruction: &Instruction) -> Option<Exec> {
+    match instruction.mnemonic() {
+        Mnemonic::Vzeroupper => Some(zero::<false>),
+        Mnemonic::Vzeroall => Some(zero::<true>),
+        _ => None,
+    }
+}
