@@ -12,7 +12,7 @@ use std::{env, fs};
 /// What the guests run on, whatever the host is.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-const PROGRAMS: [&str; 1] = ["ringfence-agent"];
+const PROGRAMS: [&str; 2] = ["ringfence-agent", "ringfence-workout"];
 
 /// The profile in the workspace's manifest; not one of the host's, so that tuning that one does not rebuild these.
 const PROFILE: &str = "guest";

@@ -8,6 +8,9 @@
 /// The guest agent, to be `/init` in an initial RAM file system. It speaks the protocol of `ringfence-agent`.
 pub static AGENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ringfence-agent"));
 
+/// The workout: exercises a kernel and prints a report that is the same on any correct machine.
+pub static WORKOUT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ringfence-workout"));
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -27,7 +30,7 @@ mod tests {
 
     #[test]
     fn the_programs_need_nothing_of_the_guest() {
-        for program in &[AGENT][..] {
+        for program in [AGENT, WORKOUT] {
             assert_eq!(program[..4], *b"\x7fELF");
             assert_eq!(program[18..20], [62, 0], "EM_X86_64");
             assert_eq!(interpreter(program), None);

@@ -1,1 +1,0 @@
-//! A static test program that exercises a guest kernel and prints a digest of what it saw.
