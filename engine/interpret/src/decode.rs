@@ -1,7 +1,7 @@
 //! From bytes to [`Op`]s: iced-x86 decodes, the families lower.
 
 use engine::CpuModel;
-use iced_x86::{Code, Decoder, DecoderError, DecoderOptions, Instruction, OpKind, Register};
+use iced_x86::{Code, Decoder, DecoderError, Instruction, OpKind, Register};
 use x86::SegmentRegister;
 
 use crate::cpu::Cpu;
@@ -23,7 +23,7 @@ pub(crate) enum Decoded {
 /// Decodes one instruction from `bytes`, which stand at `rip` in code of 16, 32 or 64 `bits`.
 pub(crate) fn decode(model: &CpuModel, bytes: &[u8], rip: u64, bits: u8) -> Decoded {
     let bytes = &bytes[..bytes.len().min(LONGEST)];
-    let mut decoder = Decoder::with_ip(u32::from(bits), bytes, rip, DecoderOptions::NONE);
+    let mut decoder = Decoder::with_ip(u32::from(bits), bytes, rip, system::decoder_options(model));
     let instruction = decoder.decode();
     if decoder.last_error() == DecoderError::NoMoreBytes {
         return Decoded::Incomplete;
@@ -204,6 +204,10 @@ fn explicit(instruction: &Instruction, bits: u8, op: &mut Op) -> u8 {
             // 64-bit code without a base: with or without an address-size prefix the sum is the same.
             _ => bits.max(32),
         },
+        // A vector of indexes says nothing about the address size; its displacement does.
+        (Register::None, index) if index.is_vector_register() => {
+            if instruction.memory_displ_size() == 8 { 64 } else { 32 }
+        }
         (Register::None, index) => index.size() as u8 * 8,
         (base, _) => base.size() as u8 * 8,
     }
