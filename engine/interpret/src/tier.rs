@@ -156,14 +156,11 @@ impl Tier {
         &mut self.cpu.state.fpu
     }
 
-    /// May interrupts be delivered now, if one waits?
-    pub fn interruptible(&self) -> bool {
-        self.cpu.state.rflags & flags::IF != 0
-    }
-
-    /// An interrupt was announced and not yet delivered.
-    pub fn interrupt_waits(&self) -> bool {
-        self.cpu.interrupt_wanted || self.cpu.state.events.nmi_pending
+    /// Is there an interrupt or NMI that was announced and can be delivered now?
+    pub fn event_due(&self) -> bool {
+        let events = &self.cpu.state.events;
+        self.cpu.interrupt_wanted && self.cpu.state.rflags & flags::IF != 0
+            || events.nmi_pending && !events.nmi_blocked
     }
 
     /// Does the CPU model offer the instruction?
@@ -188,12 +185,21 @@ impl Tier {
         }
         let access = if write { Access::Write } else { Access::Read };
         let page = self.cpu.walk(linear, access, self.cpu.mode.view).ok()?;
+        self.cpu.tlb.note_size(linear, page.rights.shift);
         Some(Mapped {
             page: self.cpu.memory.ram(page.phys)?,
             read: page.rights.read,
             write: page.rights.write,
             global: page.rights.global,
         })
+    }
+
+    /// Does the access lead to a device, without a fault?
+    pub fn is_device(&mut self, linear: u64, write: bool) -> bool {
+        let access = if write { Access::Write } else { Access::Read };
+        let view = self.cpu.mode.view;
+        is_canonical(linear)
+            && self.cpu.walk(linear, access, view).is_ok_and(|page| self.cpu.memory.ram(page.phys).is_none())
     }
 
     /// TLB flushes since the last call.

@@ -1,15 +1,27 @@
 //! The translation cache: linear page → RAM page, one table for each view.
 //!
 //! An entry carries one tag for each kind of access, so that a hit proves the right as well as the
-//! mapping. A tag is the linear page number with the PCID in its low 12 bits; pages of devices are never
+//! mapping. A tag is the linear page number with a *context* in its low 12 bits; pages of devices are never
 //! cached. `write` is filled only when the page's dirty bit is set already.
+//!
+//! A context is a number that stands for one PCID between two flushes of it. To flush a PCID is to give it
+//! a fresh context, so CR3 writes cost the same however much is cached; when the numbers run out the tables are
+//! emptied for good, once in four thousand flushes. Global pages keep an old context and are adopted by the
+//! present one when they are met.
+//!
+//! A page larger than 4 KiB is cached piece by piece. INVLPG must forget all pieces, so a set of bits
+//! remembers which stretches of address space have such pieces at all.
 
 use base::RamOffset;
 
 /// Entries of one view.
 const ENTRIES: usize = 1024;
-/// Matches no address: no tag has this PCID (see `set_pcid`).
+/// The largest context; one more would be that of `EMPTY`.
+const LAST_CONTEXT: u16 = 0xffe;
+/// Matches no address: no tag has this context.
 const EMPTY: u64 = 0x8000_0000_0000_0fff;
+/// PCIDs.
+const PCIDS: usize = 4096;
 
 /// One cached translation.
 #[derive(Clone, Copy, Debug)]
@@ -21,9 +33,14 @@ pub(crate) struct Entry {
     pub page: u64,
     /// The page is global: valid under every PCID.
     global: bool,
+    /// Address bits within the page that the guest mapped.
+    shift: u8,
+    /// The linear page, for what the tags do not tell.
+    linear: u64,
 }
 
-const VACANT: Entry = Entry { read: EMPTY, write: EMPTY, fetch: EMPTY, page: 0, global: false };
+const VACANT: Entry =
+    Entry { read: EMPTY, write: EMPTY, fetch: EMPTY, page: 0, global: false, shift: 12, linear: EMPTY };
 
 /// What a page walk found for a page, as seen by one view.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +49,8 @@ pub(crate) struct Rights {
     pub write: bool,
     pub fetch: bool,
     pub global: bool,
+    /// Address bits within the page that the guest mapped: 12, 21, 22 or 30.
+    pub shift: u8,
 }
 
 /// What was forgotten: for an engine on top that keeps maps of its own.
@@ -43,9 +62,12 @@ pub enum Flush {
     NotGlobal,
     /// All that is not global of this PCID.
     Pcid(u64),
-    /// The page of this linear address, of every PCID.
+    /// The 4 KiB page of this linear address, of every PCID.
     Page(u64),
 }
+
+/// The most flushes kept for the engine on top; beyond that they become one of everything.
+const MOST_FLUSHES: usize = 64;
 
 /// The translation caches of one vCPU.
 #[derive(Debug)]
@@ -54,16 +76,31 @@ pub(crate) struct Tlb {
     flushes: Option<Vec<Flush>>,
     /// By [`View`](crate::mode::View); the fourth is never filled.
     views: [Box<[Entry; ENTRIES]>; 4],
-    /// The PCID of CR3, or zero: part of every tag.
-    pcid: u64,
-    /// The PCID is really FFFh.
-    borrowed: bool,
+    /// The context of the present PCID: part of every tag.
+    context: u64,
+    /// The PCID of CR3, or zero.
+    pcid: usize,
+    /// The context of each PCID; zero for none yet.
+    contexts: Box<[u16; PCIDS]>,
+    /// The last context given out.
+    last: u16,
+    large: LargePages,
 }
 
 impl Default for Tlb {
     fn default() -> Self {
         let view = || Box::new([VACANT; ENTRIES]);
-        Self { flushes: None, views: [view(), view(), view(), view()], pcid: 0, borrowed: false }
+        let mut tlb = Self {
+            flushes: None,
+            views: [view(), view(), view(), view()],
+            context: 0,
+            pcid: 0,
+            contexts: Box::new([0; PCIDS]),
+            last: 0,
+            large: LargePages::default(),
+        };
+        tlb.enter_context();
+        tlb
     }
 }
 
@@ -71,51 +108,55 @@ impl Tlb {
     /// The entry in which a linear address would be cached, and the tag that would match.
     #[inline(always)]
     pub fn entry(&self, view: usize, linear: u64) -> (&Entry, u64) {
-        (&self.views[view & 3][index(linear)], linear & !0xfff | self.pcid)
+        (&self.views[view & 3][index(linear)], linear & !0xfff | self.context)
     }
 
     /// Caches a translation.
     pub fn fill(&mut self, view: usize, linear: u64, page: RamOffset, rights: Rights) {
-        let tag = linear & !0xfff | self.pcid;
+        let tag = linear & !0xfff | self.context;
         let tag_if = |granted: bool| if granted { tag } else { EMPTY };
-        self.views[view][index(linear)] = Entry {
+        self.views[view & 3][index(linear)] = Entry {
             read: tag_if(rights.read),
             write: tag_if(rights.write),
             fetch: tag_if(rights.fetch),
             page: page.0,
             global: rights.global,
+            shift: rights.shift,
+            linear: linear & !0xfff,
         };
+        if rights.shift > 12 {
+            self.large.note(linear);
+        }
     }
 
-    /// A cached global page of another PCID is valid here too: takes it over. True if there was one.
+    /// A cached global page of another context is valid here too: takes it over. True if there was one.
     pub fn adopt_global(&mut self, view: usize, linear: u64) -> bool {
-        let pcid = self.pcid;
-        let entry = &mut self.views[view][index(linear)];
+        let context = self.context;
+        let entry = &mut self.views[view & 3][index(linear)];
         if !entry.global {
             return false;
         }
         let mut adopted = false;
         for tag in [&mut entry.read, &mut entry.write, &mut entry.fetch] {
-            if (*tag ^ linear) >> 12 == 0 && *tag & 0xfff != pcid {
-                *tag = linear & !0xfff | pcid;
+            if (*tag ^ linear) >> 12 == 0 && *tag & 0xfff != context {
+                *tag = linear & !0xfff | context;
                 adopted = true;
             }
         }
         adopted
     }
 
-    /// Switches to another PCID; nothing is thrown away, except around PCID FFFh, whose number marks empty
-    /// tags: it borrows another.
+    /// Switches to another PCID; nothing is thrown away.
+    #[inline]
     pub fn set_pcid(&mut self, pcid: u64) {
-        let borrowed = pcid & 0xfff == 0xfff;
-        if borrowed || self.borrowed {
-            self.flush_all();
+        let pcid = pcid as usize % PCIDS;
+        if pcid != self.pcid {
+            self.pcid = pcid;
+            self.enter_context();
         }
-        self.borrowed = borrowed;
-        self.pcid = if borrowed { 0xffe } else { pcid & 0xfff };
     }
 
-    /// Keeps a list of flushes from now on, to be taken by `take_flushes`.
+    /// Keeps a list of flushes from now on, to be taken by [`Tlb::take_flushes`].
     pub fn observe(&mut self) {
         self.flushes = Some(Vec::new());
     }
@@ -125,9 +166,16 @@ impl Tlb {
         self.flushes.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
+    /// The engine on top has entered a page of this size (in address bits) into its maps.
+    pub fn note_size(&mut self, linear: u64, shift: u8) {
+        if shift > 12 {
+            self.large.note(linear);
+        }
+    }
+
     fn note(&mut self, flush: Flush) {
         if let Some(flushes) = &mut self.flushes {
-            if flushes.len() < 64 {
+            if flushes.len() < MOST_FLUSHES {
                 flushes.push(flush);
             } else {
                 *flushes = vec![Flush::All];
@@ -138,39 +186,89 @@ impl Tlb {
     /// Throws everything away.
     pub fn flush_all(&mut self) {
         self.note(Flush::All);
-        self.retain(|_| false);
+        self.large = LargePages::default();
+        self.vacate();
+    }
+
+    /// Empties the cache itself. Nothing that the guest asked for, so nobody else needs to follow.
+    fn vacate(&mut self) {
+        for entry in self.views.iter_mut().flat_map(|view| view.iter_mut()) {
+            *entry = VACANT;
+        }
+        self.contexts.fill(0);
+        self.last = 0;
+        self.enter_context();
     }
 
     /// Throws away what is not global, of all PCIDs.
     pub fn flush_not_global(&mut self) {
         self.note(Flush::NotGlobal);
-        self.retain(|entry| entry.global);
+        self.contexts.fill(0);
+        self.enter_context();
     }
 
     /// Throws away what is not global of one PCID.
     pub fn flush_pcid(&mut self, pcid: u64) {
-        self.note(Flush::Pcid(pcid & 0xfff));
-        let pcid = (pcid & 0xfff).min(0xffe);
-        self.retain(|entry| {
-            let of_it = |tag: u64| tag != EMPTY && tag & 0xfff == pcid;
-            entry.global || !(of_it(entry.read) || of_it(entry.write) || of_it(entry.fetch))
-        });
+        let pcid = pcid as usize % PCIDS;
+        self.note(Flush::Pcid(pcid as u64));
+        self.contexts[pcid] = 0;
+        if pcid == self.pcid {
+            self.enter_context();
+        }
     }
 
-    /// Throws away one page under every PCID, global or not (more than INVLPG asks for).
+    /// Throws away one page, whatever its size, under every PCID, global or not (more than INVLPG asks for).
     pub fn flush_page(&mut self, linear: u64) {
-        self.note(Flush::Page(linear));
+        let large = self.large.may_have(linear);
+        self.note(if large { Flush::All } else { Flush::Page(linear) });
         for view in &mut self.views {
             view[index(linear)] = VACANT;
         }
-    }
-
-    fn retain(&mut self, keep: impl Fn(&Entry) -> bool) {
+        if !large {
+            return;
+        }
         for entry in self.views.iter_mut().flat_map(|view| view.iter_mut()) {
-            if !keep(entry) {
+            if entry.shift > 12 && (entry.linear ^ linear) >> entry.shift == 0 {
                 *entry = VACANT;
             }
         }
+    }
+
+    /// Takes the present PCID's context, a fresh one if it has none.
+    fn enter_context(&mut self) {
+        if self.contexts[self.pcid] == 0 {
+            if self.last == LAST_CONTEXT {
+                return self.vacate(); // comes back here with all numbers free
+            }
+            self.last += 1;
+            self.contexts[self.pcid] = self.last;
+        }
+        self.context = u64::from(self.contexts[self.pcid]);
+    }
+}
+
+/// Which stretches of address space may have pieces of large pages in the cache: a bit for each gibibyte,
+/// many of them sharing one. Errs on the side of yes.
+#[derive(Debug, Default)]
+struct LargePages {
+    bits: [u64; 16],
+}
+
+impl LargePages {
+    fn note(&mut self, linear: u64) {
+        let (word, bit) = Self::place(linear);
+        self.bits[word] |= bit;
+    }
+
+    fn may_have(&self, linear: u64) -> bool {
+        let (word, bit) = Self::place(linear);
+        self.bits[word] & bit != 0
+    }
+
+    fn place(linear: u64) -> (usize, u64) {
+        let gibibyte = linear >> 30;
+        let mixed = gibibyte ^ gibibyte >> 10;
+        ((mixed >> 6) as usize % 16, 1 << (mixed & 63))
     }
 }
 
@@ -183,7 +281,7 @@ fn index(linear: u64) -> usize {
 mod tests {
     use super::*;
 
-    const ALL: Rights = Rights { read: true, write: true, fetch: true, global: false };
+    const ALL: Rights = Rights { read: true, write: true, fetch: true, global: false, shift: 12 };
 
     fn hit(tlb: &Tlb, linear: u64) -> bool {
         let (entry, tag) = tlb.entry(1, linear);
@@ -207,7 +305,9 @@ mod tests {
     fn global_pages_survive_and_serve_every_pcid() {
         let mut tlb = Tlb::default();
         tlb.fill(1, 0x7000, RamOffset(0), Rights { global: true, ..ALL });
+        tlb.fill(1, 0x8000, RamOffset(0), ALL);
         tlb.flush_not_global();
+        assert!(!hit(&tlb, 0x8000) && !tlb.adopt_global(1, 0x8000));
         tlb.set_pcid(9);
         assert!(!hit(&tlb, 0x7000));
         assert!(tlb.adopt_global(1, 0x7000));
@@ -224,5 +324,31 @@ mod tests {
             tlb.set_pcid(pcid);
             assert!(!hit(&tlb, 0) && !hit(&tlb, 1 << 63) && !hit(&tlb, u64::MAX));
         }
+    }
+
+    #[test]
+    fn contexts_that_run_out_start_over_and_bring_nothing_back() {
+        let mut tlb = Tlb::default();
+        for n in 0..10_000u64 {
+            tlb.fill(1, 0x5000, RamOffset(0x9000), ALL);
+            assert!(hit(&tlb, 0x5000));
+            tlb.set_pcid(n);
+            tlb.flush_pcid(n);
+            assert!(!hit(&tlb, 0x5000), "round {n}");
+        }
+    }
+
+    #[test]
+    fn a_large_page_goes_whole() {
+        let mut tlb = Tlb::default();
+        let large = Rights { shift: 21, ..ALL };
+        tlb.fill(1, 0x40_0000, RamOffset(0), large);
+        tlb.fill(1, 0x41_0000, RamOffset(0x1_0000), large);
+        tlb.fill(1, 0x60_1000, RamOffset(0x20_0000), large);
+        tlb.fill(1, 0x42_2000, RamOffset(0x1_0000), ALL);
+        tlb.flush_page(0x5f_f000);
+        assert!(!hit(&tlb, 0x40_0000) && !hit(&tlb, 0x41_0000));
+        assert!(hit(&tlb, 0x60_1000), "its neighbour stays");
+        assert!(hit(&tlb, 0x42_2000), "a small page of the same stretch stays");
     }
 }
