@@ -298,7 +298,7 @@ impl Cpu {
     }
 
     /// #AC at CPL 3 with CR0.AM and AC set.
-    fn check_alignment<T: Scalar>(&mut self, linear: u64) -> Step {
+    pub fn check_alignment<T: Scalar>(&mut self, linear: u64) -> Step {
         if self.mode.view == View::UserAligned && !linear.is_multiple_of(T::SIZE) {
             return Err(self.raise(Exception::with_code(Vector::AlignmentCheck, 0)));
         }

@@ -206,7 +206,11 @@ fn explicit(instruction: &Instruction, bits: u8, op: &mut Op) -> u8 {
         },
         // A vector of indexes says nothing about the address size; its displacement does.
         (Register::None, index) if index.is_vector_register() => {
-            if instruction.memory_displ_size() == 8 { 64 } else { 32 }
+            if instruction.memory_displ_size() == 8 {
+                64
+            } else {
+                32
+            }
         }
         (Register::None, index) => index.size() as u8 * 8,
         (base, _) => base.size() as u8 * 8,

@@ -5,6 +5,7 @@
 
 use base::RamOffset;
 use engine::{Exit, Signals};
+use iced_x86::Code;
 use x86::control::debug;
 use x86::paging::is_canonical;
 use x86::{Activity, Exception, SegmentRegister, Shadow, Vector, flags};
@@ -13,7 +14,7 @@ use crate::access::Place;
 use crate::block::BlockCache;
 use crate::cpu::Cpu;
 use crate::decode::{Decoded, LONGEST, decode};
-use crate::op::{FLAT, NEXT, Op};
+use crate::op::{FLAT, NEXT, Op, Repeat};
 use crate::raised::Raised;
 use crate::system::Event;
 use crate::walk::Access;
@@ -29,7 +30,7 @@ enum Fetched {
 pub(crate) fn run(cpu: &mut Cpu, blocks: &mut BlockCache, left: &mut u64) -> Exit {
     cpu.leave = true;
     loop {
-        if cpu.leave || cpu.interrupt_wanted || cpu.attention.any() {
+        if cpu.leave || cpu.attention.any() {
             match service(cpu) {
                 Err(shutdown) => return shut_down(cpu, shutdown),
                 Ok(Some(exit)) => return exit,
@@ -49,10 +50,13 @@ pub(crate) fn run(cpu: &mut Cpu, blocks: &mut BlockCache, left: &mut u64) -> Exi
         }
         let start = match fetch(cpu) {
             Fetched::At(start) => start,
-            Fetched::Fault => match cpu.deliver(Event::Exception(cpu.raised)) {
-                Err(shutdown) => return shut_down(cpu, shutdown),
-                Ok(()) => continue,
-            },
+            Fetched::Fault => {
+                *left -= 1;
+                match cpu.deliver(Event::Exception(cpu.raised)) {
+                    Err(shutdown) => return shut_down(cpu, shutdown),
+                    Ok(()) => continue,
+                }
+            }
             Fetched::Exit(exit) => return exit,
         };
         let block = blocks.at(&cpu.memory, &cpu.model, start, cpu.rip, cpu.mode.code_bits);
@@ -65,6 +69,8 @@ pub(crate) fn run(cpu: &mut Cpu, blocks: &mut BlockCache, left: &mut u64) -> Exi
                 Ok(None) => continue,
             }
         };
+        // RF lasts for one instruction; a fault of that one pushes it set anyway, and IRET loads it anew.
+        cpu.state.rflags &= !flags::RF;
         let mut done = 0;
         let mut result = Ok(());
         let most = usize::try_from(*left).unwrap_or(usize::MAX);
@@ -82,10 +88,11 @@ pub(crate) fn run(cpu: &mut Cpu, blocks: &mut BlockCache, left: &mut u64) -> Exi
         }
         *left -= done;
         cpu.statistics.instructions += done;
-        if result.is_err()
-            && let Err(shutdown) = cpu.deliver(Event::Exception(cpu.raised))
-        {
-            return shut_down(cpu, shutdown);
+        if result.is_err() {
+            *left -= 1; // a block is no longer than the budget, so one is left
+            if let Err(shutdown) = cpu.deliver(Event::Exception(cpu.raised)) {
+                return shut_down(cpu, shutdown);
+            }
         }
     }
 }
@@ -109,12 +116,14 @@ fn fits(cpu: &Cpu, bytes: u16) -> bool {
 #[inline(never)]
 fn service(cpu: &mut Cpu) -> Result<Option<Exit>, String> {
     cpu.leave = false;
-    let signals = cpu.attention.take(Signals::INTERRUPT | Signals::NMI | Signals::RESYNC);
-    cpu.interrupt_wanted |= signals.contains(Signals::INTERRUPT);
-    cpu.state.events.nmi_pending |= signals.contains(Signals::NMI);
-    if cpu.attention.peek().intersects(Signals::MACHINE) {
-        cpu.leave = true;
-        return Ok(Some(Exit::Signalled));
+    if cpu.attention.any() {
+        let signals = cpu.attention.take(Signals::INTERRUPT | Signals::NMI | Signals::RESYNC);
+        cpu.interrupt_wanted |= signals.contains(Signals::INTERRUPT);
+        cpu.state.events.nmi_pending |= signals.contains(Signals::NMI);
+        if cpu.attention.peek().intersects(Signals::MACHINE) {
+            cpu.leave = true;
+            return Ok(Some(Exit::Signalled));
+        }
     }
     match cpu.state.events.activity {
         Activity::Shutdown => return Ok(Some(Exit::Shutdown("the CPU is shut down".to_owned()))),
@@ -210,21 +219,24 @@ fn step(cpu: &mut Cpu) -> Result<Option<Exit>, String> {
         }
     };
     cpu.state.events.shadow = Shadow::None;
+    // RF lasts for one instruction; IRET loads it anew.
+    cpu.state.rflags &= !flags::RF;
     cpu.gpr[usize::from(NEXT)] = cpu.rip.wrapping_add(u64::from(op.len)) & cpu.mode.ip_mask;
     if (op.exec)(cpu, &op).is_err() {
         cpu.deliver(Event::Exception(cpu.raised))?;
         return Ok(None);
     }
     cpu.statistics.instructions += 1;
+    if op.repeat != Repeat::None && cpu.next() == cpu.rip {
+        // Between two iterations the instruction is not begun anew: its breakpoint stays quiet.
+        cpu.state.rflags |= flags::RF;
+    }
     cpu.rip = cpu.next();
     cpu.leave = true;
-    // RF lasts for one instruction, unless that instruction loaded it (IRET).
-    if resume && !op_loads_rf(&op) {
-        cpu.state.rflags &= !flags::RF;
-    }
     // MOV SS holds traps off for one more instruction; what was hit stays pending.
     if cpu.state.events.shadow != Shadow::MovSs {
-        let hits = std::mem::take(&mut cpu.debug_hits) | if traced { debug::DR6_BS } else { 0 };
+        let stepped = traced && !ends_trace(&op);
+        let hits = std::mem::take(&mut cpu.debug_hits) | if stepped { debug::DR6_BS } else { 0 };
         if hits != 0 {
             cpu.deliver(Event::Exception(Exception { payload: hits, ..Exception::new(Vector::Debug) }))?;
         }
@@ -232,15 +244,18 @@ fn step(cpu: &mut Cpu) -> Result<Option<Exit>, String> {
     Ok(None)
 }
 
-fn op_loads_rf(op: &Op) -> bool {
-    use iced_x86::Code;
-    [Code::Iretw as u16, Code::Iretd as u16, Code::Iretq as u16].contains(&op.code)
+/// Instructions that go where TF is clear before it is looked at: no single-step trap follows them.
+fn ends_trace(op: &Op) -> bool {
+    [Code::Int1, Code::Int3, Code::Int_imm8, Code::Syscall].iter().any(|&code| code as u16 == op.code)
 }
 
 /// Instruction breakpoints that match RIP, as bits of DR6.
 fn instruction_breakpoints(cpu: &Cpu) -> u64 {
-    let base = if cpu.mode.is_64() { 0 } else { cpu.state.segment(SegmentRegister::Cs).base };
-    let linear = cpu.wrap(base.wrapping_add(cpu.rip));
+    let linear = if cpu.mode.is_64() {
+        cpu.rip
+    } else {
+        cpu.state.segment(SegmentRegister::Cs).base.wrapping_add(cpu.rip) & 0xffff_ffff
+    };
     (0..4)
         .filter(|n| {
             let (on, kind) = (cpu.state.dr7 >> (2 * n) & 3, cpu.state.dr7 >> (16 + 4 * n) & 3);

@@ -1,6 +1,6 @@
 //! From effective to linear addresses: segment bases, limits and rights (SDM vol. 3, 5.3 and 5.4).
 
-use x86::{SegmentRegister, access};
+use x86::{Segment, SegmentRegister, access};
 
 use crate::cpu::Cpu;
 use crate::op::{FLAT, Op};
@@ -46,19 +46,25 @@ impl Cpu {
                     Access::Write => !code && rights & access::WRITABLE != 0,
                     Access::Fetch => true,
                 };
-        let last = offset.wrapping_add(len.wrapping_sub(1));
-        let limit = u64::from(register.limit);
-        let within = if !code && rights & access::CONFORMING != 0 {
-            // Expand-down: valid offsets lie above the limit, up to 64 KiB or 4 GiB.
-            let top = if rights & access::DB != 0 { 0xffff_ffff } else { 0xffff };
-            offset > limit && last <= top && last >= offset
-        } else {
-            // A flat 4 GiB segment lets accesses wrap around its end.
-            last <= limit && last >= offset || limit == 0xffff_ffff
-        };
+        let within = within(&register, offset, len);
         if !(allowed && within) {
             return Err(self.segment_fault(segment));
         }
         Ok(offset.wrapping_add(register.base) & 0xffff_ffff)
+    }
+}
+
+/// Do `len` bytes at `offset` lie within a segment's limit?
+pub(crate) fn within(segment: &Segment, offset: u64, len: u64) -> bool {
+    let rights = segment.access;
+    let last = offset.wrapping_add(len.wrapping_sub(1));
+    let limit = u64::from(segment.limit);
+    if rights & access::CODE == 0 && rights & access::CONFORMING != 0 {
+        // Expand-down: valid offsets lie above the limit, up to 64 KiB or 4 GiB.
+        let top = if rights & access::DB != 0 { 0xffff_ffff } else { 0xffff };
+        offset > limit && last <= top && last >= offset
+    } else {
+        // A flat 4 GiB segment lets accesses wrap around its end.
+        last <= limit && last >= offset || limit == 0xffff_ffff
     }
 }

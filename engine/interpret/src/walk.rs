@@ -37,6 +37,21 @@ struct Leaf {
     executable: bool,
     global: bool,
     dirty: bool,
+    /// Address bits within the page.
+    shift: u8,
+}
+
+impl Leaf {
+    /// Before the first entry.
+    const TOP: Self = Self {
+        phys: 0,
+        writable: true,
+        user: true,
+        executable: true,
+        global: false,
+        dirty: false,
+        shift: 12,
+    };
 }
 
 impl Cpu {
@@ -47,7 +62,7 @@ impl Cpu {
     /// #PF, recorded.
     pub fn walk(&mut self, linear: u64, access: Access, view: View) -> Result<Page, Raised> {
         self.statistics.page_walks += 1;
-        let all = Rights { read: true, write: true, fetch: true, global: true };
+        let all = Rights { read: true, write: true, fetch: true, global: true, shift: 12 };
         let leaf = match self.mode.paging {
             Paging::Off => return Ok(Page { phys: GuestPhys(linear & !0xfff), rights: all }),
             Paging::Long => self.descend(linear, access, view, GuestPhys(self.state.cr3 & ADDRESS), 4)?,
@@ -68,6 +83,7 @@ impl Cpu {
             write: leaf.dirty && self.granted(&leaf, Access::Write, view),
             fetch: self.granted(&leaf, Access::Fetch, view),
             global: leaf.global && self.state.cr4 & cr4::PGE != 0,
+            shift: leaf.shift,
         };
         Ok(Page { phys: GuestPhys(leaf.phys), rights })
     }
@@ -113,8 +129,7 @@ impl Cpu {
         levels: u32,
     ) -> Result<Leaf, Raised> {
         let nxe = self.state.msrs.efer & efer::NXE != 0;
-        let mut leaf =
-            Leaf { phys: 0, writable: true, user: true, executable: true, global: false, dirty: false };
+        let mut leaf = Leaf::TOP;
         let mut table = root;
         let mut level = levels;
         loop {
@@ -148,6 +163,7 @@ impl Cpu {
             leaf.executable &= entry & NO_EXECUTE == 0;
             if level == 1 || large {
                 leaf.global = entry & GLOBAL != 0;
+                leaf.shift = shift as u8;
                 let within = linear & ((1u64 << shift) - 1) & !0xfff;
                 leaf.phys = entry & ADDRESS & !((1u64 << shift) - 1) | within;
                 if self.granted(&leaf, access, view) {
@@ -169,8 +185,7 @@ impl Cpu {
 
     /// Two levels of 1024 entries of 4 bytes, with 4 MiB pages under CR4.PSE.
     fn descend_legacy(&mut self, linear: u64, access: Access, view: View) -> Result<Leaf, Raised> {
-        let mut leaf =
-            Leaf { phys: 0, writable: true, user: true, executable: true, global: false, dirty: false };
+        let mut leaf = Leaf::TOP;
         let mut table = GuestPhys(self.state.cr3 & 0xffff_f000);
         let mut level = 2;
         loop {
@@ -190,6 +205,7 @@ impl Cpu {
             leaf.user &= entry & USER != 0;
             if level == 1 || large {
                 leaf.global = entry & GLOBAL != 0;
+                leaf.shift = shift as u8;
                 leaf.phys = if large {
                     entry & 0xffc0_0000 | (entry >> 13 & 0xff) << 32 | linear & 0x3f_f000
                 } else {

@@ -1,0 +1,83 @@
+//! What programs do about interrupts: INT n, INT3, INTO, INT1, CLI, STI, HLT.
+
+use iced_x86::{Instruction, Mnemonic};
+use x86::control::debug;
+use x86::{Activity, Shadow, Vector, flags};
+
+use crate::cpu::Cpu;
+use crate::op::{Exec, Op};
+use crate::raised::Step;
+use crate::system::gate::{Cause, Entry};
+
+fn software(cpu: &mut Cpu, vector: u8, cause: Cause) -> Step {
+    let rip = cpu.next();
+    cpu.enter(&Entry { vector, error_code: None, cause, rip, resume: false })
+}
+
+fn int(cpu: &mut Cpu, op: &Op) -> Step {
+    software(cpu, op.imm as u8, Cause::Software)
+}
+
+fn int3(cpu: &mut Cpu, _: &Op) -> Step {
+    software(cpu, Vector::Breakpoint as u8, Cause::Breakpoint)
+}
+
+fn into(cpu: &mut Cpu, _: &Op) -> Step {
+    if cpu.status.overflow() { software(cpu, Vector::Overflow as u8, Cause::Breakpoint) } else { Ok(()) }
+}
+
+/// INT1 is a hardware event in all but its origin: the gate's DPL does not matter.
+fn int1(cpu: &mut Cpu, _: &Op) -> Step {
+    software(cpu, Vector::Debug as u8, Cause::Hardware)?;
+    cpu.state.dr7 &= !debug::DR7_GD;
+    cpu.refresh();
+    Ok(())
+}
+
+impl Cpu {
+    /// #GP(0) unless CPL ≤ IOPL.
+    fn require_iopl(&mut self) -> Step {
+        let iopl = (self.state.rflags & flags::IOPL) >> 12;
+        if u64::from(self.mode.cpl) <= iopl { Ok(()) } else { Err(self.gp()) }
+    }
+}
+
+fn cli(cpu: &mut Cpu, _: &Op) -> Step {
+    cpu.require_iopl()?;
+    cpu.state.rflags &= !flags::IF;
+    Ok(())
+}
+
+/// Interrupts wait for one more instruction, so that `sti; hlt` and `sti; ret` are whole.
+fn sti(cpu: &mut Cpu, _: &Op) -> Step {
+    cpu.require_iopl()?;
+    if cpu.state.rflags & flags::IF == 0 {
+        cpu.state.rflags |= flags::IF;
+        cpu.state.events.shadow = Shadow::Sti;
+        cpu.leave = true;
+    }
+    Ok(())
+}
+
+fn hlt(cpu: &mut Cpu, _: &Op) -> Step {
+    cpu.require_supervisor()?;
+    cpu.state.events.activity = Activity::Halted;
+    cpu.leave = true;
+    Ok(())
+}
+
+/// Chooses what executes an instruction of this family.
+pub(crate) fn lower(instruction: &Instruction, op: &mut Op) -> Option<Exec> {
+    let exec: Exec = match instruction.mnemonic() {
+        Mnemonic::Int => int,
+        Mnemonic::Int3 => int3,
+        Mnemonic::Into => into,
+        Mnemonic::Int1 => int1,
+        Mnemonic::Cli => cli,
+        Mnemonic::Sti => sti,
+        Mnemonic::Hlt => hlt,
+        _ => return None,
+    };
+    op.ends_block = instruction.mnemonic() != Mnemonic::Cli;
+    Some(exec)
+}
