@@ -35,7 +35,8 @@ impl<'a> Body<'a> {
         Some(string.to_owned())
     }
 
-    /// A 16-bit count and as many items. Grows with the bytes that are really there, not with what the count claims.
+    /// A 16-bit count and as many items. Grows with the bytes that are really there, not with what the count
+    /// claims.
     pub(crate) fn list<T>(&mut self, item: impl Fn(&mut Self) -> Option<T>) -> Option<Vec<T>> {
         let count = self.u16()?;
         (0..count).map(|_| item(self)).collect()

@@ -5,7 +5,8 @@ use std::marker::PhantomData;
 use crate::SessionId;
 use crate::message::{HEADER, HELLO_START, Message};
 
-/// The peer sent something that is not of this protocol. The decoder has dropped it and hunts for the next Hello.
+/// The peer sent something that is not of this protocol. The decoder has dropped it and hunts for the next
+/// Hello.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "malformed message of kind {kind:#04x} with {length} bytes on the guest agent's channel: the guest's agent is of another version, or something else in the guest writes to its channel"
@@ -19,8 +20,8 @@ pub struct ProtocolError {
 
 /// Turns a stream of bytes into messages of type `M`.
 ///
-/// Whatever comes in, it does not panic, and between two calls it holds at most one incomplete frame (64 KiB) beside
-/// what was pushed and not yet taken out by [`next`](Self::next).
+/// Whatever comes in, it does not panic, and between two calls it holds at most one incomplete frame (64 KiB)
+/// beside what was pushed and not yet taken out by [`next`](Self::next).
 ///
 /// ```
 /// use ringfence_agent::{Decoder, Message, Reply, VERSION};

@@ -1,8 +1,9 @@
 //! The protocol between the host and the guest agent.
 //!
-//! The agent (the binary of this crate) is process 1 of our guests. It runs commands for the host and speaks with it
-//! over one byte channel: the second serial port today, a virtio console port later. This library is that
-//! conversation and nothing else, so that the host can use it without the agent; its types hold data only.
+//! The agent (the binary of this crate) is process 1 of our guests. It runs commands for the host and speaks
+//! with it over one byte channel: the second serial port today, a virtio console port later. This library is
+//! that conversation and nothing else, so that the host can use it without the agent; its types hold data
+//! only.
 //!
 //! # Frames
 //!
@@ -11,30 +12,34 @@
 //!        kind  session u32 LE  length u16 LE  body (length bytes)
 //! ```
 //!
-//! The length is 16 bits wide, so no peer can make the other hold more than 64 KiB, and there is no "too long" to check
-//! for. Data travels in pieces of at most [`DATA_CHUNK`] bytes so that sessions take turns.
+//! The length is 16 bits wide, so no peer can make the other hold more than 64 KiB, and there is no "too
+//! long" to check for. Data travels in pieces of at most [`DATA_CHUNK`] bytes so that sessions take turns.
 //!
-//! There is no checksum. The channel is memory shared with an emulated device, not a wire: it has no noise, and
-//! whoever could corrupt it (the guest's kernel, the VM process) could forge a checksum too. What it *can* have is
-//! foreign bytes at the start (a boot loader's greeting, a terminal's echo), or a peer that was restarted in the
-//! middle of a frame. Both are mended by the handshake.
+//! There is no checksum. The channel is memory shared with an emulated device, not a wire: it has no noise,
+//! and whoever could corrupt it (the guest's kernel, the VM process) could forge a checksum too. What it
+//! *can* have is foreign bytes at the start (a boot loader's greeting, a terminal's echo), or a peer that was
+//! restarted in the middle of a frame. Both are mended by the handshake.
 //!
 //! # Handshake
 //!
 //! A [`Decoder`] starts by hunting: it drops everything up to a Hello, whose frame begins with a fixed
-//! [magic](HELLO_MAGIC) of eight bytes. After a malformed frame it hunts again. So each side opens with a Hello:
+//! [magic](HELLO_MAGIC) of eight bytes. After a malformed frame it hunts again. So each side opens with a
+//! Hello:
 //!
-//! 1. The agent says [`Reply::Hello`] as soon as the channel is in raw mode. The host writes nothing before that.
+//! 1. The agent says [`Reply::Hello`] as soon as the channel is in raw mode. The host writes nothing before
+//!    that.
 //! 2. The host says [`Request::Hello`], then whatever it likes.
-//! 3. The agent answers *every* Hello of the host with one of its own, so a host that attaches to a guest that has
-//!    long been up (a restored snapshot) just speaks first. A host that waited for (1) ignores that answer.
+//! 3. The agent answers *every* Hello of the host with one of its own, so a host that attaches to a guest
+//!    that has long been up (a restored snapshot) just speaks first. A host that waited for (1) ignores that
+//!    answer.
 //!
-//! A Hello with another [`VERSION`] is delivered like any other; the receiver decides, and today there is only one.
+//! A Hello with another [`VERSION`] is delivered like any other; the receiver decides, and today there is
+//! only one.
 //!
 //! # Sessions
 //!
-//! One command is one session, named by a number of the host's choosing that is free for use again once the session
-//! has ended. Sessions run side by side, each by this course:
+//! One command is one session, named by a number of the host's choosing that is free for use again once the
+//! session has ended. Sessions run side by side, each by this course:
 //!
 //! ```text
 //! host   Start ──┬─ Stdin … StdinEof, Resize, Signal ────────────────┐  (any number, any order)
@@ -42,20 +47,22 @@
 //!                └─ Failed                                    (no such command: the shell's 127 or 126)
 //! ```
 //!
-//! `Exited` is the last frame of its session, and all that the command wrote stands before it. Messages to a session that has
-//! already ended cross its `Exited` on the way and are ignored. Without a terminal the command's standard output and
-//! standard error arrive apart and byte-exact; with one there is a pseudo-terminal, everything is `Stdout`, and what the
-//! user types (Ctrl-C, too) is `Stdin`, to be interpreted by the guest's own terminal driver.
+//! `Exited` is the last frame of its session, and all that the command wrote stands before it. Messages to a
+//! session that has already ended cross its `Exited` on the way and are ignored. Without a terminal the
+//! command's standard output and standard error arrive apart and byte-exact; with one there is a
+//! pseudo-terminal, everything is `Stdout`, and what the user types (Ctrl-C, too) is `Stdin`, to be
+//! interpreted by the guest's own terminal driver.
 //!
 //! # Flow control
 //!
-//! Towards the host the channel itself pushes back: the host stops reading, the guest's driver stops sending, the
-//! agent stops reading pipes and the command stops in `write`. Towards the guest that is not enough: the guest's serial
-//! driver empties the 16-byte FIFO into the kernel's own buffer whether or not anyone reads it, and drops what
-//! no longer fits there. And a command that does not read its input must not hold up the Signal that is to end it. So
-//! input has a window per session: at most [`STDIN_WINDOW`] bytes may be under way; the agent gives room back by
-//! `StdinTaken` as the command reads (or discards: a command that closed its input takes everything). [`Window`] keeps the host's side of the count.
-//! The agent always reads the channel at once, so with [`MAX_SESSIONS`] the total stays far below the kernel's buffer.
+//! Towards the host the channel itself pushes back: the host stops reading, the guest's driver stops sending,
+//! the agent stops reading pipes and the command stops in `write`. Towards the guest that is not enough: the
+//! guest's serial driver empties the 16-byte FIFO into the kernel's own buffer whether or not anyone reads
+//! it, and drops what no longer fits there. And a command that does not read its input must not hold up the
+//! Signal that is to end it. So input has a window per session: at most [`STDIN_WINDOW`] bytes may be under
+//! way; the agent gives room back by `StdinTaken` as the command reads (or discards: a command that closed
+//! its input takes everything). [`Window`] keeps the host's side of the count. The agent always reads the
+//! channel at once, so with [`MAX_SESSIONS`] the total stays far below the kernel's buffer.
 
 mod body;
 mod decoder;

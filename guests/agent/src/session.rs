@@ -40,7 +40,8 @@ pub struct Variable {
 /// A command to run: NUL-free strings, as `execve` takes them, in whatever encoding the guest likes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
-    /// The program, looked up in `PATH` where it has no slash, and its arguments. An empty list is a malformed message.
+    /// The program, looked up in `PATH` where it has no slash, and its arguments. An empty list is a
+    /// malformed message.
     pub argv: Vec<CString>,
     /// Additions to the agent's own `PATH`, `HOME`, `TERM` and `USER`.
     pub env: Vec<Variable>,
@@ -87,8 +88,8 @@ impl Command {
     }
 }
 
-/// A list's length. One beyond 16 bits takes more bytes than a frame can have, so clamping it loses nothing: the frame
-/// is refused as too long in any case.
+/// A list's length. One beyond 16 bits takes more bytes than a frame can have, so clamping it loses nothing:
+/// the frame is refused as too long in any case.
 fn count(out: &mut Vec<u8>, length: usize) {
     out.extend_from_slice(&u16::try_from(length).unwrap_or(u16::MAX).to_le_bytes());
 }

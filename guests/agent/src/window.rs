@@ -3,9 +3,9 @@
 /// The bytes of standard input that may be under way in one session: sent, but not yet reported taken.
 pub const STDIN_WINDOW: usize = 8192;
 
-/// The sessions that the agent runs side by side. With [`STDIN_WINDOW`] bytes each, an agent that does not get to run
-/// at all still leaves the kernel's receive buffer (640 KiB, `TTYB_DEFAULT_MEM_LIMIT` in `tty_buffer.c`; 64 KiB before
-/// Linux 5.17) with nothing to drop.
+/// The sessions that the agent runs side by side. With [`STDIN_WINDOW`] bytes each, an agent that does not
+/// get to run at all still leaves the kernel's receive buffer (640 KiB, `TTYB_DEFAULT_MEM_LIMIT` in
+/// `tty_buffer.c`; 64 KiB in older ones) with nothing to drop.
 pub const MAX_SESSIONS: usize = 8;
 
 /// The host's count of the room that a session's input has. Starts with [`STDIN_WINDOW`] bytes.
@@ -31,7 +31,8 @@ impl Window {
         self.room = self.room.saturating_sub(bytes);
     }
 
-    /// Counts what a [`crate::Reply::StdinTaken`] reports. Room never exceeds the window, whatever the guest claims.
+    /// Counts what a [`crate::Reply::StdinTaken`] reports. Room never exceeds the window, whatever the guest
+    /// claims.
     pub fn taken(&mut self, bytes: u32) {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         self.room = self.room.saturating_add(bytes).min(STDIN_WINDOW);

@@ -109,7 +109,8 @@ fn a_command_that_does_not_read_holds_up_nobody() {
     let mut host = Host::new();
     let deaf = host.start(command(&["sleep", "1000"], None));
     assert!(matches!(host.hear(), Reply::Started { .. }));
-    // Far more than the window and the pipe hold: the agent has to go on reading even for a host that ignores the window.
+    // Far more than the window and the pipe hold: the agent has to go on reading even for a host that ignores
+    // the window.
     for _ in 0..(256 << 10) / STDIN_WINDOW {
         for piece in [vec![0; STDIN_WINDOW / 2], vec![0; STDIN_WINDOW / 2]] {
             host.say(&Request::Stdin { session: deaf, bytes: piece });
@@ -184,7 +185,8 @@ fn a_terminal_has_a_size_and_gets_a_new_one() {
 #[test]
 fn control_c_reaches_the_foreground_job_only() {
     let mut host = Host::new();
-    // An interactive shell puts `sleep` in a job of its own; the interrupt must end the job and not the shell.
+    // An interactive shell puts `sleep` in a job of its own; the interrupt must end the job and not the
+    // shell.
     let session = host.start(command(&["sh", "-i"], Some(SIZE)));
     host.type_in(session, "PS1=; echo rea''dy\n");
     host.read_until("ready\r\n");

@@ -1,4 +1,5 @@
-//! The protocol as a property: what is said is what is heard, however the bytes are cut and whatever stands before.
+//! The protocol as a property: what is said is what is heard, however the bytes are cut and whatever stands
+//! before.
 
 use std::ffi::CString;
 

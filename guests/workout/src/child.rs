@@ -18,14 +18,14 @@ pub enum End {
     Signal(i32),
 }
 
-/// Starts a process that is a copy of this one, runs `body` and exits with its result, without any of the things that
-/// an exit usually does. A panic is code 101.
+/// Starts a process that is a copy of this one, runs `body` and exits with its result, without any of the
+/// things that an exit usually does. A panic is code 101.
 ///
 /// # Errors
 /// That of fork.
 pub fn start(body: impl FnOnce() -> i32) -> io::Result<Pid> {
-    // SAFETY: a forked child of a process with threads may only do what is async-signal-safe. No thread of ours runs
-    // while a child is started, so no lock is held that the child would wait for in vain.
+    // SAFETY: a forked child of a process with threads may only do what is async-signal-safe. No thread of
+    // ours runs while a child is started, so no lock is held that the child would wait for in vain.
     match unsafe { fork() }? {
         ForkResult::Parent { child } => Ok(child),
         ForkResult::Child => {

@@ -80,8 +80,8 @@ fn signals(report: &mut Report) -> io::Result<()> {
     for signal in
         [libc::SIGHUP, libc::SIGILL, libc::SIGABRT, libc::SIGFPE, libc::SIGKILL, libc::SIGSEGV, libc::SIGTERM]
     {
-        // SAFETY: signals only this process, a child made for it. Rust's own handlers go first: one of them would take a
-        // SIGSEGV for a fault of the program's.
+        // SAFETY: signals only this process, a child made for it. Rust's own handlers go first: one of them
+        // would take a SIGSEGV for a fault of the program's.
         let die = || unsafe {
             libc::signal(signal, libc::SIG_DFL);
             libc::raise(signal)

@@ -4,13 +4,14 @@
 //! ringfence-workout FAMILY… [--scale N] [--stream MB]      FAMILY: all, or any of those in FAMILIES
 //! ```
 //!
-//! It prints lines `family: name: value`. The values do not depend on the machine (no process numbers, addresses or
-//! times among them), so that the report of a guest can be compared byte for byte with the host's; the few that
-//! depend on the make of the processor say so. What can be judged on the spot is: a wrong value says FAIL, and the program exits
-//! with 1. It needs a kernel with `/proc` and `/dev/shm` or `memfd`, no files, and no network.
+//! It prints lines `family: name: value`. The values do not depend on the machine (no process numbers,
+//! addresses or times among them), so that the report of a guest can be compared byte for byte with the
+//! host's; the few that depend on the make of the processor say so. What can be judged on the spot is: a
+//! wrong value says FAIL, and the program exits with 1. It needs a kernel with `/proc` and `/dev/shm` or
+//! `memfd`, no files, and no network.
 //!
-//! It runs on the plainest x86-64 processor. Where it tries instructions that not all have, it prints what they
-//! should give in any case, and where they are there they have to give just that.
+//! It runs on the plainest x86-64 processor. Where it tries instructions that not all have, it prints what
+//! they should give in any case, and where they are there they have to give just that.
 
 use std::env;
 use std::io;

@@ -1,5 +1,5 @@
-//! Time: it does not go back, sleeps are as long as asked, and timers come. Only PASS and FAIL, as no two runs take the
-//! same time.
+//! Time: it does not go back, sleeps are as long as asked, and timers come. Only PASS and FAIL, as no two
+//! runs take the same time.
 
 #![allow(unsafe_code)] // RDTSC
 
@@ -164,8 +164,9 @@ fn timers(report: &mut Report) -> io::Result<()> {
     Ok(())
 }
 
-/// The counter's rate, measured over two spans, is the same within a few per cent: virtual time and the virtual
-/// counter run alike. A span in which the process was off the processor between two readings is measured again.
+/// The counter's rate, measured over two spans, is the same within a few per cent: virtual time and the
+/// virtual counter run alike. A span in which the process was off the processor between two readings is
+/// measured again.
 fn rates_agree() -> bool {
     let rate = || {
         let read = || loop {

@@ -1,8 +1,8 @@
 //! Instructions that are meant to fault, and what the kernel says of it.
 //!
-//! An attempt is a piece of assembly that puts the address of its end into R10 before the instruction in question. When
-//! that faults, the handler notes what the signal and the saved context say, and returns to where R10 points. So an
-//! attempt always ends, with or without a trap. One thread at a time.
+//! An attempt is a piece of assembly that puts the address of its end into R10 before the instruction in
+//! question. When that faults, the handler notes what the signal and the saved context say, and returns to
+//! where R10 points. So an attempt always ends, with or without a trap. One thread at a time.
 
 #![allow(unsafe_code)] // faults on purpose
 
@@ -150,7 +150,8 @@ pub unsafe fn write(address: usize, value: u64) -> Result<(), Trap> {
 /// Calls code that returns a number in RAX.
 ///
 /// # Safety
-/// If the address is mapped for execution, there is code that changes RAX, RCX, RDX, flags and what is its own, and returns.
+/// If the address is mapped for execution, there is code that changes RAX, RCX, RDX, flags and what is its
+/// own, and returns.
 ///
 /// # Errors
 /// The trap, where there is no code.

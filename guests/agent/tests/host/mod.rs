@@ -1,5 +1,5 @@
-//! The host's side of the conversation, for tests: the agent as an ordinary process behind a pseudo-terminal, which is
-//! as much of a serial port as the agent can tell.
+//! The host's side of the conversation, for tests: the agent as an ordinary process behind a pseudo-terminal,
+//! which is as much of a serial port as the agent can tell.
 
 use std::collections::VecDeque;
 use std::ffi::CString;

@@ -23,7 +23,8 @@ fn ends(digits: &str) -> String {
     format!("{}…{}", &digits[..6], &digits[digits.len() - 6..])
 }
 
-/// Digits of pi: "3" and `count` decimals. Fixed point with one element before the point, most significant first.
+/// Digits of pi: "3" and `count` decimals. Fixed point with one element before the point, most significant
+/// first.
 fn pi(count: usize) -> String {
     // Two elements more than asked for take up the rounding.
     let length = count / 9 + 3;

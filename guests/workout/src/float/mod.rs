@@ -1,4 +1,5 @@
-//! Floating point: the x87's 80 bits, SSE in all rounding modes, series as `bc` and `awk` would sum them, and digits.
+//! Floating point: the x87's 80 bits, SSE in all rounding modes, series as `bc` and `awk` would sum them, and
+//! digits.
 
 mod series;
 mod sse;

@@ -1,4 +1,5 @@
-//! Elementary functions by our own series, so that every operation is one that IEEE 754 defines to the last bit.
+//! Elementary functions by our own series, so that every operation is one that IEEE 754 defines to the last
+//! bit.
 
 use crate::Scale;
 use crate::digest::Digest;

@@ -23,8 +23,8 @@ fn controls() -> impl Iterator<Item = u32> {
 
 type Vector = [u64; 2];
 
-/// Runs an instruction on two vectors in XMM0 and XMM1; returns XMM0, RAX (which the instruction may have written) with the
-/// arithmetic flags above it, and MXCSR.
+/// Runs an instruction on two vectors in XMM0 and XMM1; returns XMM0, RAX (which the instruction may have
+/// written) with the arithmetic flags above it, and MXCSR.
 macro_rules! instruction {
     ($text:literal) => {
         |control: u32, a: &Vector, b: &Vector| -> (Vector, u64, u32) {
@@ -32,8 +32,8 @@ macro_rules! instruction {
             let mut status = control;
             let mut value = 0_u64;
             let flags: u64;
-            // SAFETY: reads sixteen bytes at `a` and `b`, writes as many at `result`, reads and writes four at
-            // `status`, reads four at `default`; leaves MXCSR with its default, as the language wants it.
+            // SAFETY: reads sixteen bytes at `a` and `b`, writes as many at `result`, reads and writes four
+            // at `status`, reads four at `default`; leaves MXCSR with its default, as the language wants it.
             unsafe {
                 asm!(
                     "movups xmm0, xmmword ptr [{a}]",
@@ -219,7 +219,8 @@ fn record(digest: &mut Digest, (vector, value, status): (Vector, u64, u32)) {
 fn values(single: bool) -> Vec<Vector> {
     let narrow = |bits: u64| {
         let top = (bits >> 32) as u32;
-        // Sign and exponent's end as they are, so that zeros, infinities and NaNs stay such; the rest moves up.
+        // Sign and exponent's end as they are, so that zeros, infinities and NaNs stay such; the rest moves
+        // up.
         let exponent = (bits >> 52 & 0x7ff) as u32;
         let exponent = match exponent {
             0 => 0,

@@ -1,4 +1,5 @@
-//! The x87 FPU: every arithmetic instruction on every pair of awkward values, in every rounding mode and precision.
+//! The x87 FPU: every arithmetic instruction on every pair of awkward values, in every rounding mode and
+//! precision.
 
 #![allow(unsafe_code)] // instructions that no language has
 
@@ -20,15 +21,15 @@ fn controls() -> impl Iterator<Item = u16> {
     (0..4).flat_map(|rounding| [0, 2, 3].map(|precision| 0x007f | rounding << 10 | precision << 8))
 }
 
-/// Runs instructions on `a` in ST(0) and `b` in ST(1) with a control word; returns what they leave in ST(0), and the
-/// status word, in which an exception leaves its flag, and a comparison its result.
+/// Runs instructions on `a` in ST(0) and `b` in ST(1) with a control word; returns what they leave in ST(0),
+/// and the status word, in which an exception leaves its flag, and a comparison its result.
 macro_rules! instruction {
     ($($text:literal),+) => {
         |control: u16, a: &Extended, b: &Extended| -> (Extended, u16) {
             let mut result = [0; 10];
             let status: u16;
-            // SAFETY: reads ten bytes at `a` and `b` and two at `control`, writes ten at `result`; leaves the FPU as
-            // FNINIT does, with an empty stack, whatever the instructions did to it.
+            // SAFETY: reads ten bytes at `a` and `b` and two at `control`, writes ten at `result`; leaves the
+            // FPU as FNINIT does, with an empty stack, whatever the instructions did to it.
             unsafe {
                 asm!(
                     "fninit",
@@ -71,8 +72,8 @@ const EXACT: [(&str, Instruction); 12] = [
     ("fxam", instruction!("fxam")),
 ];
 
-/// Of these only the accuracy is specified, or how far one step of the reduction goes; each make of processor has its own
-/// last bits.
+/// Of these only the accuracy is specified, or how far one step of the reduction goes; each make of processor
+/// has its own last bits.
 const APPROXIMATE: [Instruction; 10] = [
     instruction!("fprem"),
     instruction!("fprem1"),
@@ -134,8 +135,8 @@ pub fn run(report: &mut Report, scale: &Scale) {
     report.value("x87 pi by its series", hex(&leibniz(20_000 * scale.rounds)));
 }
 
-/// The bits of the status word that the manual defines after an instruction: the stack top, the stack fault and
-/// the exceptions; the condition codes only where they are a result.
+/// The bits of the status word that the manual defines after an instruction: the stack top, the stack fault
+/// and the exceptions; the condition codes only where they are a result.
 fn defined(name: &str) -> u16 {
     const CONDITIONS: u16 = 0x4700;
     match name {
@@ -187,7 +188,8 @@ fn extend(bits: u64) -> Extended {
 /// The sum of 1/n! in the FPU's registers, until it no longer changes.
 fn euler() -> Extended {
     let mut sum = [0; 10];
-    // SAFETY: writes ten bytes at `sum`; the loop ends, as the terms vanish; the stack is empty at the end as at the start.
+    // SAFETY: writes ten bytes at `sum`; the loop ends, as the terms vanish; the stack is empty at the end as
+    // at the start.
     unsafe {
         asm!(
             "fninit",

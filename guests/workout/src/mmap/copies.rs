@@ -19,7 +19,8 @@ pub fn run(report: &mut Report, scale: &Scale) -> io::Result<()> {
     let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
     let ours = Mapping::anonymous(PAGES, access)?;
     let message = Mapping::anonymous_shared(1)?;
-    // SAFETY: mapped for reading and writing; of the shared page the parent reads only after the child has ended.
+    // SAFETY: mapped for reading and writing; of the shared page the parent reads only after the child has
+    // ended.
     let (bytes, note) = unsafe { (ours.slice(0, PAGES), message.slice(0, 1)) };
     Generator::new(31).fill(bytes);
     for round in 0..scale.rounds {

@@ -24,7 +24,8 @@ pub fn run(report: &mut Report) -> io::Result<()> {
     let shared = Mapping::shared(file.as_fd(), 8, access)?;
     let also = Mapping::shared(file.as_fd(), 8, access)?;
     let private = Mapping::private(file.as_fd(), 8, access)?;
-    // SAFETY: mapped for reading and writing; who else has the pages writes only where this says so. So below.
+    // SAFETY: mapped for reading and writing; who else has the pages writes only where this says so. So
+    // below.
     let bytes = |mapping: &Mapping| Digest::of(unsafe { mapping.slice(0, 8) }).to_string();
     report.value("file", bytes(&shared));
     report.check("all views alike", bytes(&shared) == bytes(&also) && bytes(&shared) == bytes(&private));

@@ -46,6 +46,18 @@ impl Mapping {
         Ok(Self { start, pages })
     }
 
+    /// As [`anonymous`](Self::anonymous), to read and write, and more of them than there may be memory for.
+    ///
+    /// # Errors
+    /// That of mmap.
+    pub fn sparse(pages: usize) -> io::Result<Self> {
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
+        // SAFETY: as in anonymous().
+        let start = unsafe { mmap_anonymous(None, bytes(pages)?, access, flags) }?;
+        Ok(Self { start, pages })
+    }
+
     /// As [`anonymous`](Self::anonymous), shared with children.
     ///
     /// # Errors

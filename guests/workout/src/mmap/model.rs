@@ -46,7 +46,8 @@ pub fn run(report: &mut Report, scale: &Scale) -> io::Result<()> {
             }
             2 | 3 => {
                 let all = model[first..first + count].iter().all(|page| page.words.is_some());
-                // With a hole in the range it fails, but not before it has changed what comes before the hole.
+                // With a hole in the range it fails, but not before it has changed what comes before the
+                // hole.
                 let changed = region.protect(first, count, now);
                 right &= changed.is_ok() == all;
                 model[first..first + count]

@@ -45,14 +45,14 @@ pub fn run(report: &mut Report) -> io::Result<()> {
     report.check("grown by zeros", unsafe { moving.slice(4, 1020) }.iter().all(|byte| *byte == 0));
     report.check("gone from where it was", moving.address() == old || trap::read(old).is_err());
 
-    sparse(report, access)?;
+    sparse(report)?;
     faults(report, access)
 }
 
 /// Every 512th page of a gigabyte, one page table after the other.
-fn sparse(report: &mut Report, access: ProtFlags) -> io::Result<()> {
+fn sparse(report: &mut Report) -> io::Result<()> {
     const PAGES: usize = (1 << 30) / PAGE;
-    let large = Mapping::anonymous(PAGES, access)?;
+    let large = Mapping::sparse(PAGES)?;
     large.advise(libc::MADV_NOHUGEPAGE)?;
     for page in (0..PAGES).step_by(512) {
         // SAFETY: inside of the mapping.

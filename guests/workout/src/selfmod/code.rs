@@ -71,8 +71,8 @@ pub fn constant(value: u32) -> [u8; 6] {
     [0xb8, a, b, c, d, 0xc3]
 }
 
-/// What Intel's manual (volume 3, section 8.1.3) asks for between a change of code by another address or another
-/// processor, and running it: a serialising instruction.
+/// What Intel's manual (volume 3, section 8.1.3) asks for between a change of code by another address or
+/// another processor, and running it: a serialising instruction.
 pub fn serialise() {
     std::hint::black_box(__cpuid(0));
 }

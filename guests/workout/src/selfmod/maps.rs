@@ -1,4 +1,5 @@
-//! Code and the page tables: what may run, what runs after a page has been exchanged, and code with two addresses.
+//! Code and the page tables: what may run, what runs after a page has been exchanged, and code with two
+//! addresses.
 
 #![allow(unsafe_code)] // a write that is to be refused
 

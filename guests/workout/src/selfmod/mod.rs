@@ -1,5 +1,5 @@
-//! Code that is written while the program runs: rewritten in place, through another mapping, by another thread or
-//! process, and by itself.
+//! Code that is written while the program runs: rewritten in place, through another mapping, by another
+//! thread or process, and by itself.
 
 mod code;
 mod maps;

@@ -106,13 +106,14 @@ fn divide_signed(dividend: i32, divisor: i32) -> Outcome {
     outcome(trap, at)
 }
 
-/// One x87 instruction with its exceptions unmasked, after some with them masked. An exception is pending until the next
-/// waiting instruction, FWAIT; that is what faults.
+/// One x87 instruction with its exceptions unmasked, after some with them masked. An exception is pending
+/// until the next waiting instruction, FWAIT; that is what faults.
 macro_rules! x87 {
     ($dividend:expr, $divisor:expr, $quiet:literal, $loud:literal) => {{
         let (dividend, divisor, mut scratch, mut at): (f64, f64, f64, usize) = ($dividend, $divisor, 0.0, 0);
         let trap = trap::attempt(|| {
-            // SAFETY: reads and writes the locals it is given; a fault goes on at the label. The FPU is left as FNINIT does.
+            // SAFETY: reads and writes the locals it is given; a fault goes on at the label. The FPU is left
+            // as FNINIT does.
             unsafe {
                 asm!(
                     "lea r10, [rip + 2f]",
@@ -156,7 +157,8 @@ macro_rules! sse {
         let (dividend, divisor, mut at): ([f64; 2], [f64; 2], usize) = ($dividend, $divisor, 0);
         let quiet = 0x1f80_u32;
         let trap = trap::attempt(|| {
-            // SAFETY: reads the locals it is given; a fault goes on at the label. MXCSR is left as the language wants it.
+            // SAFETY: reads the locals it is given; a fault goes on at the label. MXCSR is left as the
+            // language wants it.
             unsafe {
                 asm!(
                     "lea r10, [rip + 2f]",

@@ -90,8 +90,8 @@ fn queue(report: &mut Report) -> io::Result<()> {
     let handler: extern "C" fn(c_int, *mut siginfo_t, *mut c_void) = queued;
     action.sa_sigaction = handler as usize;
     action.sa_flags = libc::SA_SIGINFO;
-    // SAFETY: all pointers are to live values of the right types. The handlers mask each other, so that they follow one
-    // another, and are async-signal-safe.
+    // SAFETY: all pointers are to live values of the right types. The handlers mask each other, so that they
+    // follow one another, and are async-signal-safe.
     unsafe {
         libc::sigemptyset(&raw mut mask);
         for offset in 0..3 {

@@ -105,21 +105,20 @@ fn describe(trap: Option<Trap>, base: usize) -> String {
     })
 }
 
-/// Faults that are the instruction's own. Each attempt returns the instruction's address for comparison.
+/// What is said of a fault that is the instruction's own. Addresses are counted from the first instruction.
 macro_rules! faulty {
     ($($text:literal),+) => {{
-        let start: usize;
-        let mut at = 0;
+        let mut start = 0_usize;
         let trap = trap::attempt(|| {
             // SAFETY: the instruction faults, and goes on at the label.
             unsafe {
                 asm!(
                     "lea r10, [rip + 2f]",
-                    "lea {at}, [rip + 3f]",
+                    "lea {start}, [rip + 3f]",
                     "3:",
                     $($text,)+
                     "2:",
-                    at = out(reg) at,
+                    start = out(reg) start,
                     out("rax") _,
                     out("rcx") _,
                     out("rdx") _,
@@ -128,11 +127,10 @@ macro_rules! faulty {
                 );
             }
         });
-        start = at;
         trap.map_or("no fault".to_owned(), |trap| {
-            let address = if trap.address == 0 { "none".to_owned() } else { (trap.address.wrapping_sub(start)).to_string() };
-            let Trap { signal, code, vector, error, .. } = trap;
-            let after = trap.instruction.wrapping_sub(start);
+            let Trap { signal, code, address, instruction, vector, error } = trap;
+            let address = (address != 0).then(|| address.wrapping_sub(start).to_string());
+            let (address, after) = (address.unwrap_or("none".to_owned()), instruction.wrapping_sub(start));
             format!("signal {signal} code {code} at {address} instruction {after} vector {vector} error {error}")
         })
     }};

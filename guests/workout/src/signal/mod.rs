@@ -1,4 +1,5 @@
-//! Signals: how they are delivered, what faults say, and that a handler leaves no trace in what it interrupted.
+//! Signals: how they are delivered, what faults say, and that a handler leaves no trace in what it
+//! interrupted.
 
 mod arithmetic;
 mod delivery;

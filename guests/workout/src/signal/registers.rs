@@ -76,8 +76,8 @@ fn set_timer(interval: i64) -> io::Result<()> {
 /// Changes all that a signal is to keep, and counts.
 extern "C" fn trample(_: c_int) {
     COUNT.fetch_add(1, SeqCst);
-    // SAFETY: all that is changed is declared, but MXCSR, which is changed back, and the x87's control word, which the
-    // kernel restores.
+    // SAFETY: all that is changed is declared, but MXCSR, which is changed back, and the x87's control word,
+    // which the kernel restores.
     unsafe {
         asm!(
             "fninit", "fldz", "fldz", "fldz",
@@ -118,8 +118,8 @@ fn registers(generator: &mut Generator) -> Registers {
     };
     let stack = [number(3), number(9)];
     let mut general = std::array::from_fn(|_| generator.next());
-    // What the loop leaves of RFLAGS: equal (ZF and PF), the reserved bit, interrupts on, and the direction flag, which the
-    // assembly sets and a handler is to be entered without.
+    // What the loop leaves of RFLAGS: equal (ZF and PF), the reserved bit, interrupts on, and the direction
+    // flag, which the assembly sets and a handler is to be entered without.
     general[15] = 0x646;
     Registers {
         general,
@@ -135,8 +135,9 @@ fn registers(generator: &mut Generator) -> Registers {
 /// Loads all registers, waits until the signal has come so often, and returns what is in the registers then.
 fn hold(before: &Registers, until: u32) -> Registers {
     let mut after = before.clone();
-    // SAFETY: reads `before`, writes `after`, both by the layout of Registers; whatever the compiler has in RBX and RBP is saved
-    // on the stack, the rest is declared; the FPU's and SSE's control are left as the language wants them.
+    // SAFETY: reads `before`, writes `after`, both by the layout of Registers; whatever the compiler has in
+    // RBX and RBP is saved on the stack, the rest is declared; the FPU's and SSE's control are left as the
+    // language wants them.
     unsafe {
         asm!(
             "push rbx",

@@ -1,4 +1,5 @@
-//! Single steps: a trap after each instruction while the trap flag is set, and after each round of a repeated one.
+//! Single steps: a trap after each instruction while the trap flag is set, and after each round of a repeated
+//! one.
 
 #![allow(unsafe_code)] // the trap flag
 
@@ -21,8 +22,8 @@ pub fn run(report: &mut Report) -> io::Result<()> {
     unsafe { sigaction(Signal::SIGTRAP, &action) }?;
     let mut buffer = [0_u8; 5];
     let start: i64;
-    // SAFETY: the traps' handler changes nothing; five bytes are written to a buffer of five; the trap flag is clear at
-    // the end as at the start.
+    // SAFETY: the traps' handler changes nothing; five bytes are written to a buffer of five; the trap flag
+    // is clear at the end as at the start.
     unsafe {
         asm!(
             "lea {start}, [rip + 2f]",

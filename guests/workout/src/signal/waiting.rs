@@ -66,7 +66,8 @@ fn interrupted_read(flags: SaFlags) -> io::Result<String> {
             thread::yield_now();
         }
         let sent = kill(parent, Signal::SIGUSR1).is_ok();
-        // Long enough for the signal to have had its effect, whatever that was, before there is something to read.
+        // Long enough for the signal to have had its effect, whatever that was, before there is something to
+        // read.
         thread::sleep(Duration::from_millis(100));
         // There may be no reader any more.
         let _ = writer.write(b"x");

@@ -90,8 +90,8 @@ impl Wide {
         let (mut low, mut high) = (0_u64, 0_u64);
         loop {
             let done: u8;
-            // SAFETY: the address is aligned to 16 bytes, and the instruction is there, or this is not called. RBX is the
-            // compiler's, so it is swapped in and out.
+            // SAFETY: the address is aligned to 16 bytes, and the instruction is there, or this is not
+            // called. RBX is the compiler's, so it is swapped in and out.
             unsafe {
                 asm!(
                     "xchg rbx, {new}",

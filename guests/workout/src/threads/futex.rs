@@ -36,7 +36,8 @@ pub fn run(report: &mut Report, scale: &Scale) -> io::Result<()> {
     report.check("turns of threads", turn.load(SeqCst) == 2 * turns);
 
     let page = Mapping::anonymous_shared(1)?;
-    // SAFETY: the page is zeros, aligned, and lives as long as the mapping; both processes use it by atomics only.
+    // SAFETY: the page is zeros, aligned, and lives as long as the mapping; both processes use it by atomics
+    // only.
     let (turn, total) =
         unsafe { (&*(page.address() as *const AtomicU32), &*((page.address() + 8) as *const AtomicU64)) };
     let child = child::start(|| {

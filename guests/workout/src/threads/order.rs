@@ -1,5 +1,5 @@
-//! What x86 promises about the order in which one thread's loads and stores are seen by another (Intel's manual, volume
-//! 3, section 8.2.3): each test counts outcomes that are forbidden, and there are to be none.
+//! What x86 promises about the order in which one thread's loads and stores are seen by another (Intel's
+//! manual, volume 3, section 8.2.3): each test counts outcomes that are forbidden, and there are to be none.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst, compiler_fence, fence};
@@ -20,8 +20,8 @@ pub fn run(report: &mut Report, scale: &Scale) {
     report.expect("loads that see the future", future(rounds / 100), 0);
 }
 
-/// One thread stores x, then y; the other loads y, then x, and must not find x older than y. Relaxed and kept in order
-/// by the compiler's fence only, so that the processor's own order is what is tested.
+/// One thread stores x, then y; the other loads y, then x, and must not find x older than y. Relaxed and kept
+/// in order by the compiler's fence only, so that the processor's own order is what is tested.
 fn message(x: &AtomicU64, y: &AtomicU64, rounds: u64) -> u32 {
     thread::scope(|scope| {
         scope.spawn(|| {

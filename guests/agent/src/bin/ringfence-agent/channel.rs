@@ -32,8 +32,8 @@ impl Channel {
     /// Opens the device, makes it raw if it is a terminal, and says Hello.
     ///
     /// # Errors
-    /// Where the device cannot be opened or written to. A serial port without hardware behind it has a device node, and opens;
-    /// writing to it is what fails (EIO).
+    /// Where the device cannot be opened or written to. A serial port without hardware behind it has a device
+    /// node, and opens; writing to it is what fails (EIO).
     pub fn open(path: &Path) -> io::Result<Self> {
         let device =
             OpenOptions::new().read(true).write(true).custom_flags(O_NOCTTY | O_NONBLOCK).open(path)?;
@@ -132,13 +132,13 @@ impl AsFd for Channel {
     }
 }
 
-/// Raw mode at 115200 baud: no echo, no signals, no translation, no modem lines. What came in before was either echoed
-/// or meant for nobody, and goes.
+/// Raw mode at 115200 baud: no echo, no signals, no translation, no modem lines. What came in before was
+/// either echoed or meant for nobody, and goes.
 fn make_raw(device: &File) -> nix::Result<()> {
     let mut settings = termios::tcgetattr(device)?;
     termios::cfmakeraw(&mut settings);
-    // Linux keeps the rate among the control flags (termios-baud.h). Not by cfsetspeed(): the libc crate asks for a
-    // versioned symbol there, which the static library does not have.
+    // Linux keeps the rate among the control flags (termios-baud.h). Not by cfsetspeed(): the libc crate asks
+    // for a versioned symbol there, which the static library does not have.
     let rate = ControlFlags::from_bits_retain(B115200);
     settings.control_flags &= !(ControlFlags::CBAUD | ControlFlags::HUPCL | ControlFlags::CRTSCTS);
     settings.control_flags |= rate | ControlFlags::CLOCAL | ControlFlags::CREAD;

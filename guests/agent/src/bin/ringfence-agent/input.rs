@@ -27,8 +27,8 @@ impl Input {
         self.waiting.extend(bytes);
     }
 
-    /// No more is to come. A terminal cannot be closed from our side without hanging up on the command, so there the
-    /// character is typed that means it.
+    /// No more is to come. A terminal cannot be closed from our side without hanging up on the command, so
+    /// there the character is typed that means it.
     pub fn end(&mut self) {
         if self.is_terminal {
             self.waiting.push_back(END_OF_FILE);
@@ -42,7 +42,8 @@ impl Input {
         self.sink.as_ref().filter(|_| !self.waiting.is_empty())
     }
 
-    /// Hands over what the command takes now, or discards all once it takes no more. Returns how many bytes are gone.
+    /// Hands over what the command takes now, or discards all once it takes no more. Returns how many bytes
+    /// are gone.
     pub fn pump(&mut self) -> u32 {
         let before = self.waiting.len();
         while let Some(sink) = &mut self.sink

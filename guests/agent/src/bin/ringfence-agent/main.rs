@@ -1,17 +1,18 @@
 //! The guest agent: process 1 of our guests, which runs commands for the host.
 //!
-//! As process 1 it makes a usable system out of a bare kernel (file systems, hostname, loopback), takes the channel that the kernel
-//! command line names (`ringfence.channel=`, default `ttyS1`) and serves the host on it until it is told to turn the
-//! machine off. Without a working channel it is an ordinary small system: a shell on the console, and off when the
-//! shell ends. It never exits, as that would be a kernel panic: whatever goes wrong is said on `/dev/console`, and the
-//! machine is turned off.
+//! As process 1 it makes a usable system out of a bare kernel (file systems, hostname, loopback), takes the
+//! channel that the kernel command line names (`ringfence.channel=`, default `ttyS1`) and serves the host on
+//! it until it is told to turn the machine off. Without a working channel it is an ordinary small system: a
+//! shell on the console, and off when the shell ends. It never exits, as that would be a kernel panic:
+//! whatever goes wrong is said on `/dev/console`, and the machine is turned off.
 //!
 //! As any other process it takes `--channel PATH`, leaves the system alone and exits where it would turn the
 //! machine off. That is for tests.
 //!
-//! It is one thread around one `poll` ([`server`]). Nothing in it waits for anything else: commands that do not read,
-//! a host that does not read and a terminal that is full all just stay in the set of descriptors. What it holds is
-//! bounded: a session's input by the protocol's window, the output by [`channel::Channel::has_room`].
+//! It is one thread around one `poll` ([`server`]). Nothing in it waits for anything else: commands that do
+//! not read, a host that does not read and a terminal that is full all just stay in the set of descriptors.
+//! What it holds is bounded: a session's input by the protocol's window, the output by
+//! [`channel::Channel::has_room`].
 
 use std::path::PathBuf;
 use std::{env, panic};

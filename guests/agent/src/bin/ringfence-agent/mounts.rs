@@ -42,8 +42,8 @@ const LINKS: [(&str, &str); 4] = [
     ("/proc/self/fd/2", "/dev/stderr"),
 ];
 
-/// Mounts what is not yet mounted. A kernel without one of them is still worth running on, so a failure is said and
-/// passed over.
+/// Mounts what is not yet mounted. A kernel without one of them is still worth running on, so a failure is
+/// said and passed over.
 pub fn mount_all() {
     for Mount { kind, at, flags, options } in MOUNTS {
         // On a read-only root the directory has to be there already; then the mount tells.

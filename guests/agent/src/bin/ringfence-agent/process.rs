@@ -37,7 +37,8 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure with so much of the message as fits into a frame for certain: it has names in it that the host gave.
+    /// A failure with so much of the message as fits into a frame for certain: it has names in it that the
+    /// host gave.
     fn new(code: u8, message: &str) -> Self {
         Self { code, message: message.chars().take(1000).collect() }
     }
@@ -47,7 +48,8 @@ impl Process {
     /// Starts a command.
     ///
     /// # Errors
-    /// With 127 where there is no such program, 126 where it, or its directory, or a process or terminal for it, cannot be had.
+    /// With 127 where there is no such program, 126 where it, or its directory, or a process or terminal for
+    /// it, cannot be had.
     pub fn start(command: &Command) -> Result<Self, Failure> {
         let program = command.argv.first().map_or(OsStr::new(""), |program| os(program));
         let mut builder = process::Command::new(program);

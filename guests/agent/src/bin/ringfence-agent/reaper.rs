@@ -9,7 +9,8 @@ use ringfence_agent::Status;
 
 use crate::syscall;
 
-/// Tells by a descriptor that children have ended. While it lives SIGCHLD is blocked; commands start with an empty mask.
+/// Tells by a descriptor that children have ended. While it lives SIGCHLD is blocked; commands start with an
+/// empty mask.
 pub struct Reaper {
     signals: SignalFd,
 }
@@ -27,8 +28,8 @@ impl Reaper {
         Ok(Self { signals })
     }
 
-    /// Takes the status of one child that has ended, a command's or an orphan's: its process and how it ended. `None`
-    /// when there is no more; then the descriptor waits for the next.
+    /// Takes the status of one child that has ended, a command's or an orphan's: its process and how it
+    /// ended. `None` when there is no more; then the descriptor waits for the next.
     pub fn reap(&self) -> Option<(u32, Status)> {
         // First the signal, then the children: one that ends in between is taken now or announced again.
         while let Ok(Some(_)) = self.signals.read_signal() {}

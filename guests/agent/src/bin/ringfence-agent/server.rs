@@ -105,8 +105,8 @@ impl Server {
             .collect())
     }
 
-    /// Takes in what the host said. Something that is not of the protocol is the host's mistake: it is said on the
-    /// console, and the host has to say Hello again.
+    /// Takes in what the host said. Something that is not of the protocol is the host's mistake: it is said
+    /// on the console, and the host has to say Hello again.
     fn hear(&mut self) -> io::Result<Option<Ending>> {
         if !self.channel.receive()? {
             return Err(io::ErrorKind::UnexpectedEof.into());

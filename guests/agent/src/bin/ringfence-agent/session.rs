@@ -1,9 +1,10 @@
 //! One command on behalf of the host, from its start to its last byte.
 //!
-//! A session outlives its process by as long as it takes to send what the process wrote. Not longer: a background process
-//! that inherited the streams does not keep the session open, or `sh -c 'daemon &'` would never return. So once the
-//! process is reaped we read on only until the streams are empty *now*, which includes everything the process itself
-//! wrote, and at most [`LEFTOVERS`] bytes, in case somebody else keeps writing.
+//! A session outlives its process by as long as it takes to send what the process wrote. Not longer: a
+//! background process that inherited the streams does not keep the session open, or `sh -c 'daemon &'` would
+//! never return. So once the process is reaped we read on only until the streams are empty *now*, which
+//! includes everything the process itself wrote, and at most [`LEFTOVERS`] bytes, in case somebody else keeps
+//! writing.
 
 use std::fs::File;
 
@@ -15,8 +16,8 @@ use crate::output::{Output, Piece};
 use crate::process::{Failure, Process};
 use crate::syscall;
 
-/// More than a pipe or a terminal can hold, unless someone enlarged the pipe by `F_SETPIPE_SZ` beyond an unprivileged
-/// process's limit (`/proc/sys/fs/pipe-max-size`).
+/// More than a pipe or a terminal can hold, unless someone enlarged the pipe by `F_SETPIPE_SZ` beyond an
+/// unprivileged process's limit (`/proc/sys/fs/pipe-max-size`).
 const LEFTOVERS: usize = 1 << 20;
 
 /// One of a session's two output streams.
@@ -117,7 +118,8 @@ impl Session {
         }
     }
 
-    /// Signals the command's process group, unless the process is gone and its number perhaps somebody else's.
+    /// Signals the command's process group, unless the process is gone and its number perhaps somebody
+    /// else's.
     pub fn signal(&self, signal: u8) {
         if self.status.is_none() {
             // What can fail is the number: there is no such signal, so nobody gets it.
@@ -130,7 +132,8 @@ impl Session {
         self.status = Some(status);
     }
 
-    /// Brings a session whose process ended to its end, as far as the channel has room. True when Exited is sent.
+    /// Brings a session whose process ended to its end, as far as the channel has room. True when Exited is
+    /// sent.
     pub fn finish(&mut self, channel: &mut Channel) -> bool {
         let Some(status) = self.status else {
             return false;

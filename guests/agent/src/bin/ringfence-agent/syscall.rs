@@ -11,7 +11,8 @@ use std::process::Command;
 use nix::libc;
 use ringfence_agent::{Status, WindowSize};
 
-/// Makes the command the leader of a new session, and, where asked to, its standard input the controlling terminal.
+/// Makes the command the leader of a new session, and, where asked to, its standard input the controlling
+/// terminal.
 pub fn lead_session(command: &mut Command, with_terminal: bool) {
     let prepare = move || {
         // SAFETY: takes no pointers; async-signal-safe, as is required between fork and exec.
@@ -49,9 +50,9 @@ pub fn signal_group(leader: u32, signal: u8) -> io::Result<()> {
     check(unsafe { libc::kill(-leader, i32::from(signal)) })
 }
 
-/// Takes the status of one child that has ended: its process and how it ended. `None` where none has and `block` is
-/// false; an error (ECHILD) where there is none at all. Not by nix, which has no name for a real-time signal, and
-/// returns an error instead of the status that it has just taken from the kernel.
+/// Takes the status of one child that has ended: its process and how it ended. `None` where none has and
+/// `block` is false; an error (ECHILD) where there is none at all. Not by nix, which has no name for a
+/// real-time signal, and returns an error instead of the status that it has just taken from the kernel.
 pub fn reap(block: bool) -> io::Result<Option<(u32, Status)>> {
     let mut status = 0;
     let flags = if block { 0 } else { libc::WNOHANG };
