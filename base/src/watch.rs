@@ -36,6 +36,8 @@ pub struct Watch {
     lines: Box<[AtomicU64]>,
     generation: Box<[AtomicU64]>,
     shared: AtomicBool,
+    /// Counts writes that hit cached code.
+    hits: AtomicU64,
 }
 
 impl Watch {
@@ -45,6 +47,7 @@ impl Watch {
             lines: (0..pages).map(|_| AtomicU64::new(0)).collect(),
             generation: (0..pages).map(|_| AtomicU64::new(0)).collect(),
             shared: AtomicBool::new(false),
+            hits: AtomicU64::new(0),
         }
     }
 
@@ -89,6 +92,7 @@ impl Watch {
                 self.generation[page].fetch_add(1, Ordering::SeqCst);
                 self.lines[page].store(0, Ordering::SeqCst);
                 self.state[page].fetch_and(!CODE, Ordering::SeqCst);
+                self.hits.fetch_add(1, Ordering::SeqCst);
             }
             from = to;
         }
@@ -116,6 +120,12 @@ impl Watch {
     #[inline(always)]
     pub fn generation(&self, page: usize) -> u64 {
         self.generation[page].load(Ordering::Acquire)
+    }
+
+    /// How many writes have hit cached code: while it stands still, no generation has moved.
+    #[inline(always)]
+    pub fn hits(&self) -> u64 {
+        self.hits.load(Ordering::Acquire)
     }
 
     /// Does anybody want to hear of writes to this page? For engines that keep a map of pages that may be

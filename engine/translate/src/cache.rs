@@ -1,0 +1,86 @@
+//! The code cache: one bounded arena, seen through two views so that nothing is writable and executable
+//! at once.
+
+#![allow(unsafe_code)] // writes code through the writable view
+
+use std::io;
+
+use crate::memory::{Mapping, anonymous_file};
+
+/// Bytes of the arena.
+const CAPACITY: usize = 32 << 20;
+
+/// The arena. Offsets are the same in both views.
+pub(crate) struct CodeCache {
+    writable: Mapping,
+    executable: Mapping,
+    used: usize,
+}
+
+impl CodeCache {
+    /// An empty arena.
+    pub fn new() -> io::Result<Self> {
+        let file = anonymous_file(c"ringfence-code", CAPACITY)?;
+        let writable = Mapping::shared(&file, CAPACITY, true, false)?;
+        let executable = Mapping::shared(&file, CAPACITY, false, true)?;
+        Ok(Self { writable, executable, used: 0 })
+    }
+
+    /// Is there room for so many bytes?
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.used + bytes <= CAPACITY
+    }
+
+    /// Appends code and gives its offset. The caller has made sure of the room.
+    pub fn append(&mut self, code: &[u8]) -> u32 {
+        let at = self.used;
+        assert!(at + code.len() <= CAPACITY);
+        // SAFETY: in bounds of the writable view; no translated code runs while Rust writes.
+        unsafe {
+            std::ptr::copy_nonoverlapping(code.as_ptr(), self.writable.start().add(at), code.len());
+        }
+        self.used = (at + code.len()).next_multiple_of(16);
+        at as u32
+    }
+
+    /// Overwrites the 32-bit displacement at `at` so that it leads to `target` (offsets in the arena).
+    pub fn link(&mut self, at: u32, target: u32) {
+        let displacement = target.wrapping_sub(at + 4);
+        self.patch(at, &displacement.to_le_bytes());
+    }
+
+    /// Overwrites code.
+    pub fn patch(&mut self, at: u32, bytes: &[u8]) {
+        assert!(at as usize + bytes.len() <= self.used);
+        // SAFETY: in bounds of the writable view; no translated code runs while Rust writes.
+        unsafe {
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.writable.start().add(at as usize), bytes.len());
+        }
+    }
+
+    /// The executable address of an offset.
+    pub fn address(&self, at: u32) -> u64 {
+        self.executable.start() as u64 + u64::from(at)
+    }
+
+    /// The offset of an executable address, if it is one.
+    pub fn offset(&self, address: u64) -> Option<u32> {
+        let offset = address.wrapping_sub(self.executable.start() as u64);
+        (offset < self.used as u64).then_some(offset as u32)
+    }
+
+    /// The range of executable addresses.
+    pub fn range(&self) -> (u64, u64) {
+        (self.executable.start() as u64, CAPACITY as u64)
+    }
+
+    /// Bytes in use.
+    pub fn used(&self) -> usize {
+        self.used
+    }
+
+    /// Throws everything from `keep` on away.
+    pub fn truncate(&mut self, keep: u32) {
+        self.used = keep as usize;
+    }
+}

@@ -1,0 +1,159 @@
+//! The contexts of one vCPU: an address space seen with the rights of one view, each with its shadow map.
+
+use std::io;
+
+use interpret::{Facts, Flush, Mapped};
+
+use crate::frame::FramePage;
+use crate::map::ShadowMap;
+
+/// The most contexts kept; beyond that the least recently used is taken over.
+const MOST: usize = 24;
+
+/// What tells contexts apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct View {
+    pcid: u64,
+    user: bool,
+    reaches_user: bool,
+}
+
+impl View {
+    pub fn of(facts: &Facts) -> Self {
+        Self { pcid: facts.pcid, user: facts.user, reaches_user: facts.reaches_user }
+    }
+}
+
+struct Context {
+    view: View,
+    map: ShadowMap,
+    used: u64,
+}
+
+/// One entry for writes, in the list of its RAM page: so that writes can be forbidden when the page comes
+/// under watch.
+#[derive(Clone, Copy)]
+struct Writer {
+    context: u8,
+    page: u64,
+    next: u32,
+}
+
+const NONE: u32 = u32::MAX;
+/// The most writers noted; beyond that everything is forgotten and starts afresh. 64 MiB.
+const MOST_WRITERS: usize = 4 << 20;
+
+/// All contexts of a vCPU.
+pub(crate) struct Contexts {
+    list: Vec<Context>,
+    current: usize,
+    clock: u64,
+    /// By RAM page: the last noted writer.
+    heads: Vec<u32>,
+    writers: Vec<Writer>,
+    ram: u64,
+}
+
+impl Contexts {
+    /// None yet. `ram` is the host address of guest RAM, which has `pages` pages.
+    pub fn new(ram: u64, pages: usize) -> Self {
+        Self { list: Vec::new(), current: 0, clock: 0, heads: vec![NONE; pages], writers: Vec::new(), ram }
+    }
+
+    /// Makes the context of `view` the current one and gives its GS base.
+    pub fn enter(&mut self, view: View, frame: &FramePage) -> io::Result<u64> {
+        if self.list.get(self.current).is_none_or(|context| context.view != view) {
+            self.current = match self.list.iter().position(|context| context.view == view) {
+                Some(found) => found,
+                None => self.make(view, frame)?,
+            };
+            self.clock += 1;
+            self.list[self.current].used = self.clock;
+        }
+        Ok(self.list[self.current].map.gs())
+    }
+
+    fn make(&mut self, view: View, frame: &FramePage) -> io::Result<usize> {
+        if self.list.len() < MOST {
+            self.list.push(Context { view, map: ShadowMap::new(frame)?, used: 0 });
+            return Ok(self.list.len() - 1);
+        }
+        let oldest = (0..self.list.len()).min_by_key(|&n| self.list[n].used).unwrap_or(0);
+        self.list[oldest].map.empty();
+        self.list[oldest].view = view;
+        Ok(oldest)
+    }
+
+    /// The current context's map.
+    pub fn map(&mut self) -> &mut ShadowMap {
+        &mut self.list[self.current].map
+    }
+
+    /// Enters a page into the current map. `writable` is false while the page is under watch.
+    pub fn fill(&mut self, linear: u64, mapped: &Mapped, writable: bool) -> io::Result<()> {
+        let linear = linear & !0xfff;
+        let addend = self.ram.wrapping_add(mapped.page.0).wrapping_sub(linear);
+        let write = mapped.write && writable;
+        let map = &mut self.list[self.current].map;
+        map.fill(linear, mapped.read.then_some(addend), write.then_some(addend), mapped.global)?;
+        if map.is_crowded() {
+            map.empty();
+        }
+        if write {
+            if self.writers.len() >= MOST_WRITERS {
+                self.forget();
+                return Ok(());
+            }
+            let head = &mut self.heads[mapped.page.page()];
+            let page = linear >> 12 & ((1 << 36) - 1);
+            self.writers.push(Writer { context: self.current as u8, page, next: *head });
+            *head = self.writers.len() as u32 - 1;
+        }
+        Ok(())
+    }
+
+    /// Forbids writes to a RAM page in every map: it has come under watch.
+    pub fn forbid_writes(&mut self, ram_page: usize) {
+        let host = self.ram + ram_page as u64 * 4096;
+        let mut at = std::mem::replace(&mut self.heads[ram_page], NONE);
+        while at != NONE {
+            let writer = self.writers[at as usize];
+            self.list[usize::from(writer.context)].map.forbid_write(writer.page, host);
+            at = writer.next;
+        }
+    }
+
+    /// Forgets what the guest flushed.
+    pub fn flush(&mut self, flush: Flush) {
+        for context in &mut self.list {
+            match flush {
+                Flush::All => context.map.poison(true),
+                Flush::NotGlobal => context.map.poison(false),
+                Flush::Pcid(pcid) if context.view.pcid == pcid => context.map.poison(false),
+                Flush::Pcid(_) => {}
+                Flush::Page(linear) => context.map.poison_page(linear),
+            }
+        }
+    }
+
+    /// Forgets all jumps of all contexts.
+    pub fn clear_jumps(&mut self) {
+        for context in &mut self.list {
+            context.map.clear_jumps();
+        }
+    }
+
+    /// Forgets everything.
+    pub fn forget(&mut self) {
+        for context in &mut self.list {
+            context.map.empty();
+        }
+        self.writers.clear();
+        self.heads.fill(NONE);
+    }
+
+    /// Bytes of tables.
+    pub fn resident(&self) -> usize {
+        self.list.iter().map(|context| context.map.resident()).sum()
+    }
+}

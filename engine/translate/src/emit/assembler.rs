@@ -1,0 +1,369 @@
+//! The few instructions that the translator inserts, encoded by hand: fast, and none of them touches a
+//! flag unless its name says so.
+
+/// Host register: scratch that holds the guest address, then the branch target. Guest R15 lives in the frame.
+pub(crate) const A: u8 = 15;
+/// Host register: scratch that holds the addend. Guest R14 lives in the frame.
+pub(crate) const B: u8 = 14;
+/// Host register: holds [`SHIFT`] between instructions, scratch within. Guest R13 lives in the frame.
+pub(crate) const C: u8 = 13;
+/// What `C` holds: how far a rotated address is shifted to give its page number.
+pub(crate) const SHIFT: u32 = 28;
+
+const RAX: u8 = 0;
+const RCX: u8 = 1;
+
+/// A buffer of host code.
+#[derive(Default)]
+pub(crate) struct Assembler {
+    pub code: Vec<u8>,
+}
+
+/// A forward jump within the buffer, to be landed.
+#[must_use]
+pub(crate) struct Hole(usize);
+
+impl Assembler {
+    pub fn here(&self) -> usize {
+        self.code.len()
+    }
+
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.code.extend_from_slice(bytes);
+    }
+
+    fn imm32(&mut self, value: u32) {
+        self.bytes(&value.to_le_bytes());
+    }
+
+    fn rex(w: bool, reg: u8, index: u8, base: u8) -> u8 {
+        0x40 | u8::from(w) << 3 | (reg >> 3) << 2 | (index >> 3) << 1 | base >> 3
+    }
+
+    /// ModRM and SIB for `gs:[disp32]`.
+    fn gs_absolute(&mut self, reg: u8, disp: i32) {
+        self.bytes(&[(reg & 7) << 3 | 4, 0x25]);
+        self.imm32(disp as u32);
+    }
+
+    /// `mov reg, gs:[disp]`
+    pub fn load_frame(&mut self, reg: u8, disp: i32) {
+        self.bytes(&[0x65, Self::rex(true, reg, 0, 0), 0x8b]);
+        self.gs_absolute(reg, disp);
+    }
+
+    /// `mov gs:[disp], reg`
+    pub fn store_frame(&mut self, disp: i32, reg: u8) {
+        self.bytes(&[0x65, Self::rex(true, reg, 0, 0), 0x89]);
+        self.gs_absolute(reg, disp);
+    }
+
+    /// `mov qword gs:[disp], imm32` (sign-extended)
+    pub fn store_frame_imm(&mut self, disp: i32, value: u32) {
+        self.bytes(&[0x65, 0x48, 0xc7]);
+        self.gs_absolute(0, disp);
+        self.imm32(value);
+    }
+
+    /// `jmp gs:[disp]`
+    #[allow(dead_code)]
+    pub fn jump_frame(&mut self, disp: i32) {
+        self.bytes(&[0x65, 0xff]);
+        self.gs_absolute(4, disp);
+    }
+
+    /// `mov dst, gs:[index*8 + disp]`
+    pub fn load_gs_index8(&mut self, dst: u8, index: u8, disp: i32) {
+        self.bytes(&[0x65, Self::rex(true, dst, index, 0), 0x8b, (dst & 7) << 3 | 4, 0xc5 | (index & 7) << 3]);
+        self.imm32(disp as u32);
+    }
+
+    /// `jmp gs:[index*8 + disp]`
+    pub fn jump_gs_index8(&mut self, index: u8, disp: i32) {
+        self.bytes(&[0x65, Self::rex(false, 0, index, 0), 0xff, 0x24, 0xc5 | (index & 7) << 3]);
+        self.imm32(disp as u32);
+    }
+
+    /// `mov dst, src`
+    pub fn mov(&mut self, dst: u8, src: u8) {
+        self.bytes(&[Self::rex(true, src, 0, dst), 0x89, 0xc0 | (src & 7) << 3 | dst & 7]);
+    }
+
+    /// `mov dst32, imm32`
+    pub fn mov_imm32(&mut self, dst: u8, value: u32) {
+        if dst >= 8 {
+            self.bytes(&[0x41]);
+        }
+        self.bytes(&[0xb8 | dst & 7]);
+        self.imm32(value);
+    }
+
+    /// `mov dst, imm64`
+    pub fn mov_imm64(&mut self, dst: u8, value: u64) {
+        self.bytes(&[Self::rex(true, 0, 0, dst), 0xb8 | dst & 7]);
+        self.bytes(&value.to_le_bytes());
+    }
+
+    /// `mov dst, [base + index]`
+    pub fn load(&mut self, dst: u8, base: u8, index: u8) {
+        self.memory_sum(true, &[0x8b], dst, base, index);
+    }
+
+    /// `mov [base + index], src`
+    pub fn store(&mut self, base: u8, index: u8, src: u8) {
+        self.memory_sum(true, &[0x89], src, base, index);
+    }
+
+    /// `mov [base + index], src16`
+    pub fn store16(&mut self, base: u8, index: u8, src: u8) {
+        self.bytes(&[0x66]);
+        self.memory_sum(false, &[0x89], src, base, index);
+    }
+
+    fn memory_sum(&mut self, w: bool, opcode: &[u8], reg: u8, base: u8, index: u8) {
+        // A base of R13 or RBP needs a displacement byte.
+        let short = base & 7 != 5;
+        self.bytes(&[Self::rex(w, reg, index, base)]);
+        self.bytes(opcode);
+        let modrm = (reg & 7) << 3 | 4 | if short { 0 } else { 0x40 };
+        self.bytes(&[modrm, (index & 7) << 3 | base & 7]);
+        if !short {
+            self.bytes(&[0]);
+        }
+    }
+
+    /// `mov dst, [base]`
+    pub fn load_plain(&mut self, dst: u8, base: u8) {
+        debug_assert!(base & 7 != 4 && base & 7 != 5 || base == B || base == A);
+        self.bytes(&[Self::rex(true, dst, 0, base), 0x8b]);
+        if base & 7 == 4 {
+            self.bytes(&[(dst & 7) << 3 | 4, 0x24]);
+        } else {
+            self.bytes(&[(dst & 7) << 3 | base & 7]);
+        }
+    }
+
+    /// `lea dst, [base + index << scale + disp]`, 64 or 32 bits wide.
+    pub fn lea(&mut self, dst: u8, base: Option<u8>, index: Option<(u8, u8)>, disp: i32, wide: bool) {
+        let (index_number, scale) = index.unwrap_or((4, 0));
+        self.bytes(&[
+            Self::rex(wide, dst, if index.is_some() { index_number } else { 0 }, base.unwrap_or(0)),
+            0x8d,
+        ]);
+        let sib = scale << 6 | (index_number & 7) << 3;
+        match base {
+            None => {
+                self.bytes(&[(dst & 7) << 3 | 4, sib | 5]);
+                self.imm32(disp as u32);
+            }
+            Some(base) => {
+                let mode = match disp {
+                    0 if base & 7 != 5 => 0,
+                    -128..=127 => 1,
+                    _ => 2,
+                };
+                if index.is_some() || base & 7 == 4 {
+                    self.bytes(&[mode << 6 | (dst & 7) << 3 | 4, sib | base & 7]);
+                } else {
+                    self.bytes(&[mode << 6 | (dst & 7) << 3 | base & 7]);
+                }
+                match mode {
+                    0 => {}
+                    1 => self.bytes(&[disp as u8]),
+                    _ => self.imm32(disp as u32),
+                }
+            }
+        }
+    }
+
+    /// `rorx dst, src, count`
+    pub fn rorx(&mut self, dst: u8, src: u8, count: u8) {
+        self.vex(dst, src, 0, 3, 0xf0, 3);
+        self.bytes(&[count]);
+    }
+
+    /// `shrx dst, src, count`
+    pub fn shrx(&mut self, dst: u8, src: u8, count: u8) {
+        self.vex(dst, src, count, 2, 0xf7, 3);
+    }
+
+    /// `shlx dst, src, count`
+    pub fn shlx(&mut self, dst: u8, src: u8, count: u8) {
+        self.vex(dst, src, count, 2, 0xf7, 1);
+    }
+
+    /// A VEX.LZ.W1 instruction on registers. `map`: 2 = 0F38, 3 = 0F3A; `pp`: 1 = 66, 3 = F2.
+    fn vex(&mut self, reg: u8, rm: u8, v: u8, map: u8, opcode: u8, pp: u8) {
+        let r = (!reg >> 3 & 1) << 7;
+        let b = (!rm >> 3 & 1) << 5;
+        self.bytes(&[
+            0xc4,
+            r | 0x40 | b | map,
+            0x80 | (!v & 15) << 3 | pp,
+            opcode,
+            0xc0 | (reg & 7) << 3 | rm & 7,
+        ]);
+    }
+
+    /// Saves the arithmetic flags in the frame at `disp`. Uses C; destroys the flags.
+    pub fn save_flags(&mut self, disp: i32) {
+        self.mov(C, RAX);
+        self.bytes(&[0x9f, 0x0f, 0x90, 0xc0]); // lahf; seto al
+        self.store_frame(disp, RAX);
+        self.mov(RAX, C);
+    }
+
+    /// Brings them back. Uses C.
+    pub fn restore_flags(&mut self, disp: i32) {
+        self.mov(C, RAX);
+        self.load_frame(RAX, disp);
+        self.bytes(&[0x04, 0x7f, 0x9e]); // add al, 7fh (OF); sahf
+        self.mov(RAX, C);
+    }
+
+    /// `C ← ((A + last) ^ A) >> 12`: ZF set if both lie in one page. Destroys the flags.
+    pub fn compare_pages(&mut self, last: u8) {
+        self.lea(C, Some(A), None, i32::from(last), true);
+        self.bytes(&[Self::rex(true, A, 0, C), 0x31, 0xc0 | (A & 7) << 3 | C & 7]); // xor C, A
+        self.bytes(&[Self::rex(true, 0, 0, C), 0xc1, 0xe8 | C & 7, 12]); // shr C, 12
+    }
+
+    /// `jcc` by condition code, to be landed.
+    pub fn jcc(&mut self, condition: u8) -> Hole {
+        self.bytes(&[0x0f, 0x80 | condition]);
+        self.imm32(0);
+        Hole(self.here() - 4)
+    }
+
+    /// `jmp`, to be landed.
+    pub fn jmp(&mut self) -> Hole {
+        self.bytes(&[0xe9]);
+        self.imm32(0);
+        Hole(self.here() - 4)
+    }
+
+    /// `jrcxz`, to be landed within 127 bytes.
+    pub fn jrcxz(&mut self) -> Hole {
+        self.bytes(&[0xe3, 0]);
+        Hole(self.here() - 1)
+    }
+
+    /// Lands a short hole here.
+    pub fn land_short(&mut self, hole: Hole) {
+        self.code[hole.0] = (self.here() - hole.0 - 1) as u8;
+    }
+
+    /// Lands a hole here.
+    pub fn land(&mut self, hole: Hole) {
+        let displacement = (self.here() - hole.0 - 4) as u32;
+        self.code[hole.0..hole.0 + 4].copy_from_slice(&displacement.to_le_bytes());
+    }
+
+    /// The position of a hole's displacement, for links that are patched later.
+    pub fn position(hole: &Hole) -> usize {
+        hole.0
+    }
+
+    /// `lea rcx, [rcx + A]`
+    pub fn add_target_to_rcx(&mut self) {
+        self.lea(RCX, Some(RCX), Some((A, 0)), 0, true);
+    }
+
+    /// `mov rcx, C` or back.
+    pub fn rcx_from_c(&mut self) {
+        self.mov(RCX, C);
+    }
+
+    /// See `rcx_from_c`.
+    pub fn rcx_to_c(&mut self) {
+        self.mov(C, RCX);
+    }
+
+    /// `mov rcx, gs:[B*8 + disp]`
+    pub fn load_rcx_gs_b(&mut self, disp: i32) {
+        self.load_gs_index8(RCX, B, disp);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use iced_x86::{Decoder, DecoderOptions, Formatter, NasmFormatter};
+
+    fn listing(build: impl FnOnce(&mut Assembler)) -> Vec<String> {
+        let mut assembler = Assembler::default();
+        build(&mut assembler);
+        let mut decoder = Decoder::new(64, &assembler.code, DecoderOptions::NONE);
+        let mut formatter = NasmFormatter::new();
+        decoder
+            .iter()
+            .map(|instruction| {
+                let mut text = String::new();
+                formatter.format(&instruction, &mut text);
+                text
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_is_encoded_is_what_the_names_say() {
+        let text = listing(|a| {
+            a.load_frame(C, -8);
+            a.store_frame(-16, 0);
+            a.store_frame_imm(-24, 7);
+            a.load_gs_index8(B, B, 8);
+            a.jump_gs_index8(B, -0x100);
+            a.mov(A, 4);
+            a.mov_imm32(C, 28);
+            a.load(1, A, B);
+            a.store(A, B, 12);
+            a.store(C, B, 0);
+            a.load_plain(B, B);
+            a.rorx(B, A, 48);
+            a.shrx(B, B, C);
+            a.shlx(C, A, C);
+        });
+        let want = [
+            "mov r13,[gs:0FFFFFFFFFFFFFFF8h]",
+            "mov [gs:0FFFFFFFFFFFFFFF0h],rax",
+            "mov qword [gs:0FFFFFFFFFFFFFFE8h],7",
+            "mov r14,[gs:r14*8+8]",
+            "jmp [gs:r14*8-100h]",
+            "mov r15,rsp",
+            "mov r13d,1Ch",
+            "mov rcx,[r15+r14]",
+            "mov [r15+r14],r12",
+            "mov [r13+r14],rax",
+            "mov r14,[r14]",
+            "rorx r14,r15,30h",
+            "shrx r14,r14,r13",
+            "shlx r13,r15,r13",
+        ];
+        assert_eq!(text, want);
+    }
+
+    #[test]
+    fn every_shape_of_lea() {
+        let text = listing(|a| {
+            a.lea(A, Some(0), None, 0, true);
+            a.lea(A, Some(5), None, 0, true);
+            a.lea(A, Some(4), None, 8, true);
+            a.lea(A, Some(12), None, 0, true);
+            a.lea(A, Some(13), Some((14, 3)), 0x1000, true);
+            a.lea(A, None, Some((9, 2)), -4, true);
+            a.lea(A, None, None, 0x1234, true);
+            a.lea(A, Some(3), Some((5, 0)), -1, false);
+        });
+        let want = [
+            "lea r15,[rax]",
+            "lea r15,[rbp]",
+            "lea r15,[rsp+8]",
+            "lea r15,[r12]",
+            "lea r15,[r13+r14*8+1000h]",
+            "lea r15,[r9*4-4]",
+            "lea r15,[1234h]",
+            "lea r15d,[rbx+rbp-1]",
+        ];
+        assert_eq!(text, want);
+    }
+}

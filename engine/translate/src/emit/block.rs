@@ -1,0 +1,399 @@
+//! One block: straight-line guest code up to an unconditional branch, an instruction that is the
+//! interpreter's, the end of the page, or a bound.
+//!
+//! ```text
+//!   far entry:    lea B, [A - start]; mov gs:[page], B      from other pages; A holds the guest address
+//!   near entry:   mov B, gs:[poll]; mov B, [B]              faults when attention is wanted
+//!                 … instructions, side exits out of line …
+//!   exits:        mov gs:[exit_kind], …; mov gs:[exit_value], …; jmp gs:[leave]
+//! ```
+//!
+//! A block knows the offset of its code in the page but not the page's address, so processes that map the page at
+//! different addresses share it. Guest registers 0–12 and the flags are where the guest has them; the
+//! others are in the frame. At every guest instruction's first host byte the guest's state is exactly the one
+//! before that instruction, and an instruction commits nothing before its last access that can fault. So
+//! a fault anywhere is answered by looking up the guest instruction and starting it again, here or in the
+//! interpreter.
+
+use iced_x86::{
+    Code, Decoder, DecoderOptions, EncodingKind, FlowControl, Instruction, InstructionInfoFactory, Mnemonic,
+};
+
+use super::assembler::{A, Assembler, B, Hole};
+use super::operand::Site;
+use crate::frame::{ExitKind, at};
+
+/// The most instructions in a block.
+const MOST: usize = 64;
+
+/// What a translation depends on besides the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    /// CPL 3.
+    pub user: bool,
+    /// x87, MMX and SSE may be used.
+    pub fpu: bool,
+    /// AVX may be used.
+    pub avx: bool,
+    /// One instruction a block: for runs that count instructions.
+    pub single: bool,
+}
+
+/// A direct branch within the page.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Link {
+    /// Where its 32-bit displacement is, in bytes from the start of the block.
+    pub at: u32,
+    /// The stub that it leads to while the target is not translated, likewise.
+    pub stub: u32,
+    /// The target's offset in the page.
+    pub target: u16,
+}
+
+/// A translated block, not yet placed.
+#[derive(Debug)]
+pub(crate) struct Emitted {
+    pub code: Vec<u8>,
+    /// The near entry.
+    pub near: u32,
+    /// The stub that sends whoever enters back to the dispatcher.
+    pub stale: u32,
+    /// Guest bytes that it was made from.
+    pub guest_bytes: u16,
+    /// Guest instructions.
+    pub instructions: u16,
+    /// Host offset → guest offset in the page, ascending.
+    pub sites: Vec<(u32, u16)>,
+    pub links: Vec<Link>,
+}
+
+/// What the translator must know about its surroundings.
+pub(crate) trait Surroundings {
+    /// Does the CPU model offer the instruction?
+    fn offers(&self, instruction: &Instruction) -> bool;
+    /// How the instruction at this offset is to be checked.
+    fn site(&self, offset: u16) -> Site;
+}
+
+/// The state of a translation.
+pub(crate) struct Emitter<'a> {
+    pub asm: Assembler,
+    pub encoder: iced_x86::Encoder,
+    pub info: InstructionInfoFactory,
+    pub surroundings: &'a dyn Surroundings,
+    /// The present instruction's bytes and offset.
+    pub bytes: &'a [u8],
+    pub offset: u16,
+    pub site: Site,
+    /// Page crossings found by the exact test: to be landed at a stub for the instruction.
+    pub crossings: Vec<(Hole, u16)>,
+    links: Vec<(Hole, u16)>,
+    sites: Vec<(u32, u16)>,
+    first_link: u32,
+}
+
+/// What to do after an instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Go on with the following one.
+    Following,
+    /// The block ends; everything is emitted.
+    End,
+    /// The instruction is the interpreter's.
+    Interpret,
+}
+
+/// Translates the block at `start` of a page. `first_link` numbers its links.
+pub(crate) fn translate(
+    page: &[u8],
+    start: u16,
+    key: Key,
+    surroundings: &dyn Surroundings,
+    first_link: u32,
+) -> Emitted {
+    let mut emitter = Emitter {
+        asm: Assembler { code: Vec::with_capacity(1024) },
+        encoder: iced_x86::Encoder::new(64),
+        info: InstructionInfoFactory::new(),
+        surroundings,
+        bytes: &[],
+        offset: start,
+        site: Site::Aligned,
+        crossings: Vec::new(),
+        links: Vec::new(),
+        sites: Vec::new(),
+        first_link,
+    };
+    emitter.asm.lea(B, Some(A), None, -i32::from(start), true);
+    emitter.asm.store_frame(at!(page), B);
+    let near = emitter.asm.here() as u32;
+    emitter.mark(start);
+    emitter.asm.load_frame(B, at!(poll));
+    emitter.asm.load_plain(B, B);
+    let (end, instructions) = emitter.body(page, start, key);
+    emitter.finish(near, start, end, instructions)
+}
+
+impl<'a> Emitter<'a> {
+    fn body(&mut self, page: &'a [u8], start: u16, key: Key) -> (usize, usize) {
+        let mut decoder = Decoder::with_ip(64, &page[usize::from(start)..], u64::from(start), DecoderOptions::NONE);
+        let mut instruction = Instruction::default();
+        let mut count = 0;
+        let mut at = usize::from(start);
+        loop {
+            if at == page.len() {
+                self.continue_across();
+                break;
+            }
+            if count == if key.single { 1 } else { MOST } {
+                self.jump_within(at as u16);
+                break;
+            }
+            decoder.decode_out(&mut instruction);
+            self.offset = at as u16;
+            self.mark(self.offset);
+            if instruction.is_invalid() {
+                // Undefined, or running on into the next page: the interpreter finds out.
+                self.leave(ExitKind::Interpret, u32::from(self.offset));
+                at = (at + 15).min(page.len());
+                break;
+            }
+            self.bytes = &page[at..at + instruction.len()];
+            self.site = self.surroundings.site(self.offset);
+            at += instruction.len();
+            count += 1;
+            match self.instruction(&instruction, key) {
+                Next::Following => {}
+                Next::End => break,
+                Next::Interpret => {
+                    self.leave(ExitKind::Interpret, u32::from(self.offset));
+                    break;
+                }
+            }
+        }
+        (at, count)
+    }
+
+    /// Notes that host code from here on belongs to the guest instruction at `offset`.
+    fn mark(&mut self, offset: u16) {
+        self.sites.push((self.asm.here() as u32, offset));
+    }
+
+    fn instruction(&mut self, instruction: &Instruction, key: Key) -> Next {
+        if !self.surroundings.offers(instruction) || self.site == Site::Interpret {
+            return Next::Interpret;
+        }
+        match instruction.flow_control() {
+            FlowControl::Next => {}
+            FlowControl::ConditionalBranch => return self.conditional(instruction),
+            FlowControl::UnconditionalBranch
+            | FlowControl::IndirectBranch
+            | FlowControl::Call
+            | FlowControl::IndirectCall
+            | FlowControl::Return => return self.branch(instruction),
+            _ => return Next::Interpret,
+        }
+        match instruction.mnemonic() {
+            Mnemonic::Push | Mnemonic::Pop | Mnemonic::Leave => return self.stack(instruction),
+            Mnemonic::Nop
+            | Mnemonic::Fnop
+            | Mnemonic::Endbr64
+            | Mnemonic::Endbr32
+            | Mnemonic::Prefetchnta
+            | Mnemonic::Prefetcht0
+            | Mnemonic::Prefetcht1
+            | Mnemonic::Prefetcht2
+            | Mnemonic::Prefetchw
+                if instruction.mnemonic() != Mnemonic::Fnop || key.fpu =>
+            {
+                return Next::Following;
+            }
+            Mnemonic::Lea => return self.copy_address(instruction),
+            _ => {}
+        }
+        if !is_plain(instruction, key) {
+            return Next::Interpret;
+        }
+        self.copy(instruction)
+    }
+
+    /// A link: a jump within the page to be directed at its target's near entry.
+    pub fn link(&mut self, hole: Hole, target: u16) {
+        self.links.push((hole, target));
+    }
+
+    /// Emits an exit.
+    pub fn leave(&mut self, kind: ExitKind, value: u32) {
+        self.asm.store_frame_imm(at!(exit_kind), kind as u32);
+        self.asm.store_frame_imm(at!(exit_value), value);
+        self.asm.jump_frame(at!(leave));
+    }
+
+    fn finish(mut self, near: u32, start: u16, end: usize, instructions: usize) -> Emitted {
+        for (hole, offset) in std::mem::take(&mut self.crossings) {
+            self.asm.land(hole);
+            self.mark(offset);
+            self.asm.restore_flags(at!(saved_flags));
+            self.leave(ExitKind::Interpret, u32::from(offset));
+        }
+        let mut links = Vec::with_capacity(self.links.len());
+        for (n, (hole, target)) in std::mem::take(&mut self.links).into_iter().enumerate() {
+            let at = Assembler::position(&hole) as u32;
+            let stub = self.asm.here() as u32;
+            self.asm.land(hole);
+            self.mark(target);
+            let number = self.first_link + n as u32;
+            self.leave(ExitKind::Link, number);
+            links.push(Link { at, stub, target });
+        }
+        let stale = self.asm.here() as u32;
+        self.mark(start);
+        self.leave(ExitKind::Continue, u32::from(start));
+        Emitted {
+            code: self.asm.code,
+            near,
+            stale,
+            guest_bytes: (end - usize::from(start)) as u16,
+            instructions: instructions as u16,
+            sites: self.sites,
+            links,
+        }
+    }
+}
+
+/// May the instruction run natively, its memory operand relocated?
+fn is_plain(instruction: &Instruction, key: Key) -> bool {
+    use Mnemonic as M;
+    if instruction.is_privileged()
+        || instruction.is_string_instruction()
+        || instruction.is_stack_instruction()
+        || instruction.is_save_restore_instruction()
+        || instruction.is_vsib()
+        || !matches!(instruction.encoding(), EncodingKind::Legacy | EncodingKind::VEX)
+    {
+        return false;
+    }
+    let segment_register =
+        (0..instruction.op_count()).any(|n| instruction.op_register(n).is_segment_register());
+    if segment_register {
+        return false;
+    }
+    let vex = instruction.encoding() == EncodingKind::VEX;
+    if vex && !key.avx && !is_general_vex(instruction) || is_fpu(instruction) && !key.fpu {
+        return false;
+    }
+    !matches!(
+        instruction.mnemonic(),
+        M::Cpuid
+            | M::Rdtsc
+            | M::Rdtscp
+            | M::Rdpid
+            | M::Rdpmc
+            | M::Xgetbv
+            | M::Xsetbv
+            | M::Cli
+            | M::Sti
+            | M::Cld
+            | M::Std
+            | M::Clac
+            | M::Stac
+            | M::Sgdt
+            | M::Sidt
+            | M::Sldt
+            | M::Str
+            | M::Smsw
+            | M::Lmsw
+            | M::Lar
+            | M::Lsl
+            | M::Verr
+            | M::Verw
+            | M::Rdfsbase
+            | M::Rdgsbase
+            | M::Wrfsbase
+            | M::Wrgsbase
+            | M::Swapgs
+            | M::Enter
+            | M::Xlatb
+            | M::Maskmovq
+            | M::Maskmovdqu
+            | M::Vmaskmovdqu
+            | M::Vmaskmovps
+            | M::Vmaskmovpd
+            | M::Vpmaskmovd
+            | M::Vpmaskmovq
+            | M::Clflush
+            | M::Clflushopt
+            | M::Clwb
+            | M::Cldemote
+            | M::Clzero
+            | M::Monitor
+            | M::Mwait
+            | M::Monitorx
+            | M::Mwaitx
+            | M::Umonitor
+            | M::Umwait
+            | M::Tpause
+            | M::Serialize
+            | M::Fldenv
+            | M::Fnstenv
+            | M::Fstenv
+            | M::Fnsave
+            | M::Fsave
+            | M::Frstor
+            | M::In
+            | M::Out
+            | M::Invlpg
+            | M::Hlt
+    ) && !matches!(instruction.code(), Code::Bt_rm16_r16 | Code::Bt_rm32_r32 | Code::Bt_rm64_r64 if has_memory(instruction))
+        && !(matches!(instruction.mnemonic(), M::Bt | M::Bts | M::Btr | M::Btc)
+            && has_memory(instruction)
+            && instruction.op1_kind() == iced_x86::OpKind::Register)
+}
+
+/// Does the instruction have an explicit memory operand?
+pub(crate) fn has_memory(instruction: &Instruction) -> bool {
+    instruction.op_kinds().any(|kind| kind == iced_x86::OpKind::Memory)
+}
+
+/// VEX-encoded instructions on general registers (BMI) need no AVX state.
+fn is_general_vex(instruction: &Instruction) -> bool {
+    use iced_x86::CpuidFeature as F;
+    instruction.cpuid_features().iter().all(|f| matches!(f, F::BMI1 | F::BMI2 | F::INTEL8086 | F::X64))
+}
+
+/// Does the instruction use x87, MMX or SSE state?
+pub(crate) fn is_fpu(instruction: &Instruction) -> bool {
+    use iced_x86::CpuidFeature as F;
+    let uses = |feature: &F| {
+        !matches!(
+            feature,
+            F::INTEL8086
+                | F::INTEL8086_ONLY
+                | F::INTEL186
+                | F::INTEL286
+                | F::INTEL286_ONLY
+                | F::INTEL386
+                | F::INTEL386_ONLY
+                | F::INTEL486
+                | F::X64
+                | F::CMOV
+                | F::CX8
+                | F::CMPXCHG16B
+                | F::POPCNT
+                | F::LZCNT
+                | F::BMI1
+                | F::BMI2
+                | F::ADX
+                | F::MOVBE
+                | F::PAUSE
+                | F::MULTIBYTENOP
+                | F::RDRAND
+                | F::RDSEED
+        )
+    };
+    let general_sse = matches!(
+        instruction.mnemonic(),
+        Mnemonic::Lfence | Mnemonic::Mfence | Mnemonic::Sfence | Mnemonic::Movnti | Mnemonic::Crc32
+    );
+    !general_sse && instruction.cpuid_features().iter().any(uses)
+}

@@ -1,0 +1,168 @@
+//! Branches.
+//!
+//! A direct branch within the page is one jump, linked to its target's near entry: whoever may execute
+//! the page may execute all of it. Every other branch computes the guest address in A and looks it up in
+//! the context's jump cache, without touching a flag:
+//!
+//! ```text
+//!   B ← A & 4095 (shlx, shrx)   C ← rcx
+//!   rcx ← gs:[slot.minus_target] + A
+//!   jrcxz hit                   miss: restore rcx, leave with Indirect
+//!   hit: rcx ← C, C ← 28, jmp gs:[slot.host]          (the target's far entry)
+//! ```
+
+use iced_x86::{Code, Instruction, OpKind};
+
+use super::assembler::{A, B, C, SHIFT};
+use super::block::{Emitter, Next};
+use super::operand::{gpr_number, is_spilled};
+use crate::frame::{ExitKind, at, gpr_at};
+use crate::map::JUMP_AT;
+
+const RSP: u8 = 4;
+
+impl Emitter<'_> {
+    /// Jcc. Others that are conditional (LOOP, JRCXZ) are the interpreter's.
+    pub fn conditional(&mut self, instruction: &Instruction) -> Next {
+        if !instruction.is_jcc_short_or_near() {
+            return Next::Interpret;
+        }
+        let condition = instruction.condition_code() as u8 - 1;
+        let target = instruction.near_branch_target() as i64;
+        if let Some(target) = within(target) {
+            let hole = self.asm.jcc(CONDITIONS[usize::from(condition)]);
+            self.link(hole, target);
+        } else {
+            // Around the far jump by the opposite condition.
+            let skip = self.asm.jcc(CONDITIONS[usize::from(condition)] ^ 1);
+            self.jump_across(target);
+            self.asm.land(skip);
+        }
+        Next::Following
+    }
+
+    /// Unconditional branches, calls and returns.
+    pub fn branch(&mut self, instruction: &Instruction) -> Next {
+        match instruction.code() {
+            Code::Jmp_rel8_64 | Code::Jmp_rel32_64 => {
+                let target = instruction.near_branch_target() as i64;
+                match within(target) {
+                    Some(target) => self.jump_within(target),
+                    None => self.jump_across(target),
+                }
+            }
+            Code::Call_rel32_64 => {
+                let target = instruction.near_branch_target() as i64;
+                self.push_return(instruction);
+                match within(target) {
+                    Some(target) => self.jump_within(target),
+                    None => self.jump_across(target),
+                }
+            }
+            Code::Jmp_rm64 => {
+                if !self.indirect_target(instruction) {
+                    return Next::Interpret;
+                }
+                self.jump_indirect();
+            }
+            Code::Call_rm64 => {
+                if !self.indirect_target(instruction) {
+                    return Next::Interpret;
+                }
+                self.asm.store_frame(at!(target), A);
+                self.push_return(instruction);
+                self.asm.load_frame(A, at!(target));
+                self.jump_indirect();
+            }
+            Code::Retnq | Code::Retnq_imm16 => {
+                let released = if instruction.code() == Code::Retnq { 0 } else { instruction.immediate16() };
+                self.asm.mov(A, RSP);
+                self.look_up(8, false);
+                self.asm.load(A, A, B);
+                self.asm.lea(RSP, Some(RSP), None, 8 + i32::from(released), true);
+                self.jump_indirect();
+            }
+            _ => return Next::Interpret,
+        }
+        Next::End
+    }
+
+    /// Jumps to an offset of the same page.
+    pub fn jump_within(&mut self, target: u16) {
+        let hole = self.asm.jmp();
+        self.link(hole, target);
+    }
+
+    /// Goes on with the first instruction of the next page.
+    pub fn continue_across(&mut self) {
+        self.jump_across(4096);
+    }
+
+    /// Jumps to an offset from the page's start that lies outside the page.
+    fn jump_across(&mut self, target: i64) {
+        self.asm.load_frame(A, at!(page));
+        self.asm.lea(A, Some(A), None, target as i32, true);
+        self.jump_indirect();
+    }
+
+    /// Leaves the target of an indirect branch in A.
+    fn indirect_target(&mut self, instruction: &Instruction) -> bool {
+        if instruction.op0_kind() == OpKind::Register {
+            let Some(number) = gpr_number(instruction.op0_register()) else { return false };
+            if is_spilled(number) {
+                self.asm.load_frame(A, gpr_at(number));
+            } else {
+                self.asm.mov(A, number);
+            }
+            return true;
+        }
+        let before = self.asm.here();
+        if !self.linear_address(instruction) {
+            self.asm.code.truncate(before);
+            return false;
+        }
+        self.look_up(8, false);
+        self.asm.load(A, A, B);
+        true
+    }
+
+    fn push_return(&mut self, instruction: &Instruction) {
+        let next = instruction.next_ip() as i32;
+        self.push(|emitter| {
+            emitter.asm.load_frame(C, at!(page));
+            emitter.asm.lea(C, Some(C), None, next, true);
+            C
+        });
+    }
+
+    /// Jumps to the guest address in A by the jump cache.
+    fn jump_indirect(&mut self) {
+        let asm = &mut self.asm;
+        asm.mov_imm32(C, 52);
+        asm.shlx(B, A, C);
+        asm.shrx(B, B, C);
+        asm.lea(B, Some(B), Some((B, 0)), 0, true);
+        asm.rcx_to_c();
+        asm.load_rcx_gs_b(JUMP_AT);
+        asm.add_target_to_rcx();
+        let hit = asm.jrcxz();
+        asm.rcx_from_c();
+        let offset = u32::from(self.offset);
+        self.asm.store_frame(at!(target), A);
+        self.leave(ExitKind::Indirect, offset);
+        let asm = &mut self.asm;
+        asm.land_short(hit);
+        asm.rcx_from_c();
+        asm.mov_imm32(C, SHIFT);
+        asm.jump_gs_index8(B, JUMP_AT + 8);
+    }
+}
+
+/// The offset, if it lies in the page.
+fn within(target: i64) -> Option<u16> {
+    (0..4096).contains(&target).then_some(target as u16)
+}
+
+/// iced's condition codes (o, no, b, ae, e, ne, be, a, s, ns, p, np, l, ge, le, g) are in the order of
+/// the encoding already; the table says so.
+const CONDITIONS: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];

@@ -1,0 +1,11 @@
+//! From guest instructions to host code.
+
+pub(crate) mod assembler;
+pub(crate) mod block;
+mod branch;
+mod copy;
+mod operand;
+pub(crate) mod site;
+mod stack;
+
+

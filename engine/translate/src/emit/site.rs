@@ -1,0 +1,40 @@
+//! Sites that are translated otherwise than at first, because they kept missing.
+
+use std::collections::HashMap;
+
+pub(crate) use super::operand::Site;
+
+/// Misses after which a site is translated anew.
+const PATIENCE: u8 = 4;
+/// The most sites remembered; beyond that all are forgotten and learnt again.
+const MOST: usize = 1 << 16;
+
+/// What was learnt of sites, by RAM page and offset.
+#[derive(Default)]
+pub(crate) struct Sites {
+    known: HashMap<(usize, u16), (u8, Site)>,
+}
+
+impl Sites {
+    /// How a site is to be translated.
+    pub fn get(&self, page: usize, offset: u16) -> Site {
+        match self.known.get(&(page, offset)) {
+            Some(&(misses, site)) if misses >= PATIENCE => site,
+            _ => Site::Aligned,
+        }
+    }
+
+    /// A site missed and would do better as `site`. True if it is now to be translated anew.
+    pub fn note(&mut self, page: usize, offset: u16, site: Site) -> bool {
+        if self.known.len() >= MOST {
+            self.known.clear();
+        }
+        let (misses, best) = self.known.entry((page, offset)).or_insert((0, site));
+        *misses = misses.saturating_add(1);
+        // A site that misses for several reasons ends with the one that serves all.
+        if *best != site {
+            *best = Site::Interpret;
+        }
+        *misses == PATIENCE
+    }
+}

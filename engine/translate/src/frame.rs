@@ -1,0 +1,121 @@
+//! The frame: what translated code and Rust share about one vCPU.
+//!
+//! Translated code finds it at a negative offset from GS, because GS holds the base of the present context's shadow
+//! map and each context's map is preceded by an alias of the same physical page:
+//!
+//! ```text
+//!      GS - JUMP_CACHE - 4096        GS - 4096          GS
+//!   ───┬───────────────────────────────┬──────────────────┬──────────────────────────────
+//!      │ jump cache of the context     │ frame (alias)    │ shadow map: 2^36 × 16 bytes
+//!   ───┴───────────────────────────────┴──────────────────┴──────────────────────────────
+//! ```
+
+use crate::memory::Mapping;
+
+/// Bytes before GS that the frame takes.
+pub(crate) const FRAME_BYTES: usize = 4096;
+
+/// What translated code and Rust share.
+#[repr(C)]
+pub(crate) struct Frame {
+    /// Guest registers while Rust runs. In translated code only 13, 14 and 15 live here.
+    pub gpr: [u64; 16],
+    /// Arithmetic flags while Rust runs.
+    pub flags: u64,
+    /// Guest-virtual page of the code being executed.
+    pub page: u64,
+    /// Where the poll at the head of each block reads: [`Frame::calm`], or nowhere to make it fault.
+    pub poll: u64,
+    /// Points at itself.
+    pub calm: u64,
+    /// FS base of the guest.
+    pub fs_base: u64,
+    /// GS base of the guest.
+    pub gs_base: u64,
+    /// Scratch of the flag-saving sequences.
+    pub saved_flags: u64,
+    /// The target of an indirect call while its return address is pushed.
+    pub target: u64,
+    /// The routine that leaves translated code.
+    pub leave: u64,
+    /// Why translated code was left: an [`ExitKind`].
+    pub exit_kind: u64,
+    /// What belongs to it.
+    pub exit_value: u64,
+    /// Host stack pointer to return to.
+    pub host_rsp: u64,
+    /// GS base to run under: the context.
+    pub context: u64,
+    /// Where to enter.
+    pub entry: u64,
+    /// Host MXCSR while the guest runs.
+    pub host_mxcsr: u32,
+    /// Bit 0: XMM and YMM are saved and loaded by AVX moves.
+    pub wide: u32,
+    /// Address of the x87/SSE/AVX image (`x86::Fpu`).
+    pub fpu: u64,
+    /// The host address at which a signal found translated code.
+    pub fault_at: u64,
+}
+
+const _: () = assert!(size_of::<Frame>() <= FRAME_BYTES);
+
+/// Why translated code was left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub(crate) enum ExitKind {
+    /// The instruction at this offset in the page is the interpreter's.
+    Interpret = 0,
+    /// A direct branch whose target is not translated yet: the number of the link.
+    Link = 1,
+    /// A branch to the address in R15 that the jump cache does not know. The value is the offset of the
+    /// branching instruction.
+    Indirect = 2,
+    /// A signal: `fault_at` says where.
+    Fault = 3,
+    /// Straight-line code goes on at this offset (which may be 4096), untranslated.
+    Continue = 4,
+}
+
+/// The offset of a field from GS.
+macro_rules! at {
+    ($field:ident) => {
+        (std::mem::offset_of!($crate::frame::Frame, $field) as i32) - $crate::frame::FRAME_BYTES as i32
+    };
+}
+pub(crate) use at;
+
+/// The offset from GS of a guest register in the frame.
+pub(crate) fn gpr_at(number: u8) -> i32 {
+    at!(gpr) + 8 * i32::from(number)
+}
+
+/// The page that holds the frame: a file, so that it can be mapped into every context.
+pub(crate) struct FramePage {
+    file: std::fs::File,
+    mapping: Mapping,
+}
+
+impl FramePage {
+    /// A zeroed frame.
+    pub fn new() -> std::io::Result<Self> {
+        let file = crate::memory::anonymous_file(c"ringfence-frame", FRAME_BYTES)?;
+        let mapping = Mapping::shared(&file, FRAME_BYTES, true, false)?;
+        Ok(Self { file, mapping })
+    }
+
+    /// The file to alias.
+    pub fn file(&self) -> &std::fs::File {
+        &self.file
+    }
+
+    /// The frame through Rust's own alias. Translated code does not run while Rust looks at it.
+    pub fn frame(&mut self) -> &mut Frame {
+        self.mapping.as_mut()
+    }
+
+    /// Its address, for other threads that change `poll`.
+    pub fn address(&self) -> *mut Frame {
+        self.mapping.start().cast()
+    }
+}

@@ -1,0 +1,81 @@
+//! The binary translator: guest code copied into a code cache and executed there.
+//!
+//! Guest and host have the same instruction set, so code is copied rather than compiled: registers stay in
+//! registers, flags in EFLAGS, SSE and AVX are native. What changes is
+//!
+//! * memory operands, which are relocated through a flat table ([`map`]);
+//! * control flow, which stays in the cache by links and a jump cache ([`emit`]);
+//! * sensitive instructions, which leave the cache: the reference CPU executes them on the same state.
+//!
+//! Host faults ([`signal`]) take the place of checks: a page that is not mapped, a write to a page under
+//! watch, a misaligned access, device memory, a division by zero all fault in the host, and the vCPU
+//! ([`vcpu`]) finds out what the guest's instruction wanted and fills the map, or gives the instruction to
+//! the reference CPU, which raises the guest's exception.
+//!
+//! Only 64-bit code is translated; everything else is interpreted.
+
+#![deny(missing_docs)]
+
+mod cache;
+mod context;
+mod emit;
+mod enter;
+mod frame;
+mod map;
+mod memory;
+mod signal;
+mod store;
+mod vcpu;
+
+use std::sync::Arc;
+
+use base::GuestMemory;
+use engine::{Attention, Board, CpuModel, Engine, EngineError, Vcpu};
+
+/// The translator as an engine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Translator;
+
+impl Translator {
+    /// Can it run on this host? It needs BMI2 (flag-free shifts), FSGSBASE and, for one vCPU only, nothing else.
+    ///
+    /// # Errors
+    /// What is missing, in words.
+    pub fn supported() -> Result<(), String> {
+        if !std::arch::is_x86_feature_detected!("bmi2") {
+            return Err("the host CPU has no BMI2 (Haswell or Zen and later have); use --engine interpret".into());
+        }
+        const HWCAP2_FSGSBASE: u64 = 2;
+        // SAFETY: getauxval reads the process's auxiliary vector.
+        #[allow(unsafe_code)]
+        let hwcap2 = unsafe { libc::getauxval(libc::AT_HWCAP2) };
+        if hwcap2 & HWCAP2_FSGSBASE == 0 {
+            return Err("the host kernel does not enable FSGSBASE (Linux 5.9 and later do); use --engine interpret".into());
+        }
+        Ok(())
+    }
+}
+
+impl Engine for Translator {
+    fn name(&self) -> &'static str {
+        "translate"
+    }
+
+    fn vcpu(
+        &self,
+        index: u32,
+        model: &CpuModel,
+        memory: &Arc<GuestMemory>,
+        attention: &Arc<Attention>,
+        board: &Arc<dyn Board>,
+    ) -> Result<Box<dyn Vcpu>, EngineError> {
+        let unsupported = |reason| EngineError::Unsupported { engine: "translate", reason };
+        Self::supported().map_err(unsupported)?;
+        if model.vcpus > 1 {
+            return Err(unsupported("it runs one vCPU so far; use --vcpus 1 or --engine interpret".into()));
+        }
+        let vcpu = vcpu::Translated::new(index, *model, memory, attention, board)
+            .map_err(|source| EngineError::Host { what: "memory for the translator", source })?;
+        Ok(Box::new(vcpu))
+    }
+}

@@ -1,0 +1,230 @@
+//! The shadow map of one context: guest-virtual page → what to add to an address to get the host's.
+//!
+//! A context is an address space (PCID) seen with the rights of one view. Its map is a flat table with
+//! two words a page, one for reads and one for writes:
+//!
+//! ```text
+//!   host address = guest address + map[page].{read, write}
+//! ```
+//!
+//! There is no comparison. An absent entry holds [`POISON`], which makes the sum non-canonical, so that
+//! the access itself faults and the signal handler takes the slow way. The table is 1 TiB of address
+//! space; the parts of it in use (*granules*, 64 KiB of table for 16 MiB of guest addresses) are opened and
+//! poisoned when first needed. A lookup in a closed granule faults as well.
+//!
+//! The table is indexed with bits 12–47 of the guest address while the whole address is added, so a
+//! non-canonical guest address stays non-canonical.
+
+#![allow(unsafe_code)] // the table is raw memory shared with translated code
+
+use std::collections::HashSet;
+use std::io;
+use std::ptr::NonNull;
+
+use crate::frame::{FRAME_BYTES, FramePage};
+use crate::memory::Mapping;
+
+/// Added to a canonical address it gives a non-canonical one.
+pub(crate) const POISON: u64 = 0x4000_0000_0000_0000;
+
+/// Slots of the jump cache; indexed by the low 12 bits of the target.
+pub(crate) const JUMP_SLOTS: usize = 4096;
+/// Bytes of the jump cache.
+pub(crate) const JUMP_BYTES: usize = JUMP_SLOTS * size_of::<JumpSlot>();
+/// The jump cache's offset from GS.
+pub(crate) const JUMP_AT: i32 = -((JUMP_BYTES + FRAME_BYTES) as i32);
+
+const ENTRY: usize = 16;
+const PAGES: usize = 1 << 36;
+const GRANULE: usize = 64 * 1024;
+const PAGES_IN_GRANULE: usize = GRANULE / ENTRY;
+const HEAD: usize = JUMP_BYTES + FRAME_BYTES;
+
+/// The most granules a context keeps open; beyond that it is emptied. 64 MiB of table, 16 GiB of guest.
+const MOST_GRANULES: usize = 1024;
+
+/// A cached branch target. `minus_target` is such that adding the target gives zero.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct JumpSlot {
+    minus_target: u64,
+    host: u64,
+}
+
+/// One entry filled: the page, and whether it is global.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Filled {
+    page: u64,
+    global: bool,
+}
+
+/// The shadow map of one context.
+pub(crate) struct ShadowMap {
+    mapping: Mapping,
+    open: HashSet<usize>,
+    filled: Vec<Filled>,
+    jumps: Vec<u16>,
+}
+
+impl ShadowMap {
+    /// An empty map, its frame aliased in front of it.
+    pub fn new(frame: &FramePage) -> io::Result<Self> {
+        let mapping = Mapping::reserve(HEAD + PAGES * ENTRY)?;
+        mapping.open(0, JUMP_BYTES)?;
+        mapping.overlay(JUMP_BYTES, frame.file(), FRAME_BYTES)?;
+        let mut map = Self { mapping, open: HashSet::new(), filled: Vec::new(), jumps: Vec::new() };
+        for slot in 0..JUMP_SLOTS {
+            map.clear_jump(slot);
+        }
+        Ok(map)
+    }
+
+    /// What GS holds while the context is in use.
+    pub fn gs(&self) -> u64 {
+        self.mapping.start() as u64 + HEAD as u64
+    }
+
+    /// Bytes of table opened.
+    pub fn resident(&self) -> usize {
+        self.open.len() * GRANULE
+    }
+
+    /// Enters a page: its addends for reads and writes; `None` stays or becomes poison.
+    ///
+    /// # Errors
+    /// When the host does not give the memory.
+    pub fn fill(
+        &mut self,
+        linear: u64,
+        read: Option<u64>,
+        write: Option<u64>,
+        global: bool,
+    ) -> io::Result<()> {
+        let page = linear >> 12 & (PAGES as u64 - 1);
+        let granule = page as usize / PAGES_IN_GRANULE;
+        if !self.open.contains(&granule) {
+            if self.open.len() >= MOST_GRANULES {
+                self.empty();
+            }
+            self.mapping.open(HEAD + granule * GRANULE, GRANULE)?;
+            let first = granule * PAGES_IN_GRANULE;
+            for page in first..first + PAGES_IN_GRANULE {
+                self.put(page as u64, POISON, POISON);
+            }
+            self.open.insert(granule);
+        }
+        self.put(page, read.unwrap_or(POISON), write.unwrap_or(POISON));
+        self.filled.push(Filled { page, global });
+        Ok(())
+    }
+
+    /// The entry of a page: its addends for reads and writes.
+    pub fn entry(&self, linear: u64) -> (u64, u64) {
+        let page = linear >> 12 & (PAGES as u64 - 1);
+        if !self.open.contains(&(page as usize / PAGES_IN_GRANULE)) {
+            return (POISON, POISON);
+        }
+        let at = self.at(page).as_ptr();
+        // SAFETY: the granule is open, so the entry is readable memory of ours.
+        unsafe { (at.read(), at.add(1).read()) }
+    }
+
+    /// Poisons a page's entry for writes if it leads to the host page that `addend` gives.
+    pub fn forbid_write(&mut self, page: u64, host_page: u64) {
+        let (read, write) = self.entry(page << 12);
+        if write != POISON && ((page << 28) as i64 >> 16) as u64 + write == host_page {
+            self.put(page, read, POISON);
+        }
+    }
+
+    /// Forgets one page.
+    pub fn poison_page(&mut self, linear: u64) {
+        let page = linear >> 12 & (PAGES as u64 - 1);
+        if self.open.contains(&(page as usize / PAGES_IN_GRANULE)) {
+            self.put(page, POISON, POISON);
+        }
+        let of_page = |slot: &u16| self.jump_target(*slot) >> 12 & (PAGES as u64 - 1) == page;
+        let stale: Vec<u16> = self.jumps.iter().copied().filter(of_page).collect();
+        for slot in stale {
+            self.clear_jump(usize::from(slot));
+        }
+    }
+
+    /// Forgets all pages, or all that are not global. Jumps are always forgotten.
+    pub fn poison(&mut self, global_too: bool) {
+        let filled = std::mem::take(&mut self.filled);
+        let (gone, kept): (Vec<_>, Vec<_>) = filled.into_iter().partition(|f| global_too || !f.global);
+        for entry in &gone {
+            self.put(entry.page, POISON, POISON);
+        }
+        self.filled = kept;
+        self.clear_jumps();
+    }
+
+    /// Forgets all and gives the memory of the table back.
+    pub fn empty(&mut self) {
+        for granule in std::mem::take(&mut self.open) {
+            self.mapping.close(HEAD + granule * GRANULE, GRANULE);
+        }
+        self.filled.clear();
+        self.clear_jumps();
+    }
+
+    /// Is the list of filled pages so long that forgetting would cost more than refilling?
+    pub fn is_crowded(&self) -> bool {
+        self.filled.len() > 1 << 20
+    }
+
+    /// Caches where a guest address is translated.
+    pub fn set_jump(&mut self, target: u64, host: u64) {
+        let slot = target as usize % JUMP_SLOTS;
+        // SAFETY: the jump cache is open from the start and has JUMP_SLOTS slots.
+        unsafe { self.jump(slot).write(JumpSlot { minus_target: target.wrapping_neg(), host }) };
+        self.jumps.push(slot as u16);
+        if self.jumps.len() > 2 * JUMP_SLOTS {
+            self.jumps.sort_unstable();
+            self.jumps.dedup();
+        }
+    }
+
+    /// Forgets all jumps.
+    pub fn clear_jumps(&mut self) {
+        for slot in std::mem::take(&mut self.jumps) {
+            self.clear_jump(usize::from(slot));
+        }
+    }
+
+    fn jump(&self, slot: usize) -> *mut JumpSlot {
+        assert!(slot < JUMP_SLOTS);
+        // SAFETY: within the mapping.
+        unsafe { self.mapping.start().cast::<JumpSlot>().add(slot) }
+    }
+
+    fn jump_target(&self, slot: u16) -> u64 {
+        // SAFETY: the jump cache is open from the start.
+        unsafe { self.jump(usize::from(slot)).read() }.minus_target.wrapping_neg()
+    }
+
+    fn clear_jump(&mut self, slot: usize) {
+        // A target that never comes: its low 12 bits are those of another slot.
+        let minus_target = (slot as u64 ^ 1).wrapping_neg();
+        // SAFETY: the jump cache is open from the start.
+        unsafe { self.jump(slot).write(JumpSlot { minus_target, host: 0 }) };
+    }
+
+    fn at(&self, page: u64) -> NonNull<u64> {
+        assert!((page as usize) < PAGES);
+        // SAFETY: within the mapping, which is not at zero.
+        unsafe { NonNull::new_unchecked(self.mapping.start().add(HEAD + page as usize * ENTRY).cast()) }
+    }
+
+    /// The granule of `page` must be open.
+    fn put(&mut self, page: u64, read: u64, write: u64) {
+        let at = self.at(page).as_ptr();
+        // SAFETY: the granule is open (every caller made sure), so the entry is writable memory of ours.
+        unsafe {
+            at.write(read);
+            at.add(1).write(write);
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Translated blocks: where they are, what they were made from, how they are linked.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+
+use base::{GuestMemory, PAGE_SIZE, RamOffset};
+
+use crate::cache::CodeCache;
+use crate::emit::block::{Key, Surroundings, translate};
+
+/// A block is at most this long in the cache.
+const LONGEST: usize = 64 * 1024;
+
+/// A placed block.
+pub(crate) struct Block {
+    /// Offset of its first byte (the far entry) in the cache.
+    pub host: u32,
+    len: u32,
+    near: u32,
+    stale: u32,
+    /// RAM page and key of its code.
+    pub page: usize,
+    pub key: Key,
+    pub start: u16,
+    /// Guest instructions.
+    pub instructions: u16,
+    sites: Vec<(u32, u16)>,
+    /// Links that lead here.
+    incoming: Vec<u32>,
+    live: bool,
+}
+
+impl Block {
+    /// The guest offset that a host offset within the block belongs to, and the host offset at which that
+    /// instruction starts.
+    pub fn site(&self, host: u32) -> (u16, u32) {
+        let within = host - self.host;
+        let n = self.sites.partition_point(|&(at, _)| at <= within).saturating_sub(1);
+        let (at, offset) = self.sites[n];
+        (offset, self.host + at)
+    }
+
+    /// The near entry.
+    pub fn near(&self) -> u32 {
+        self.host + self.near
+    }
+}
+
+/// A direct branch within a page.
+struct Link {
+    /// Cache offset of its displacement.
+    at: u32,
+    /// Cache offset of its stub.
+    stub: u32,
+    page: usize,
+    key: Key,
+    target: u16,
+}
+
+#[derive(Default)]
+struct CodePage {
+    generation: u64,
+    blocks: HashMap<(u16, Key), usize>,
+}
+
+/// All blocks of a vCPU.
+pub(crate) struct Store {
+    pub cache: CodeCache,
+    blocks: Vec<Block>,
+    links: Vec<Link>,
+    pages: HashMap<usize, CodePage>,
+    by_host: BTreeMap<u32, usize>,
+    /// Blocks translated since the start.
+    pub translated: u64,
+    /// Blocks thrown away because their code was written.
+    pub invalidated: u64,
+    /// Times that the whole cache was thrown away.
+    pub flushes: u64,
+}
+
+impl Store {
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            cache: CodeCache::new()?,
+            blocks: Vec::new(),
+            links: Vec::new(),
+            pages: HashMap::new(),
+            by_host: BTreeMap::new(),
+            translated: 0,
+            invalidated: 0,
+            flushes: 0,
+        })
+    }
+
+    /// The block at a place in RAM, if it is translated.
+    pub fn find(&self, at: RamOffset, key: Key) -> Option<usize> {
+        let page = self.pages.get(&at.page())?;
+        page.blocks.get(&((at.0 % PAGE_SIZE) as u16, key)).copied()
+    }
+
+    /// A block by number.
+    pub fn block(&self, number: usize) -> &Block {
+        &self.blocks[number]
+    }
+
+    /// Must the cache be thrown away before anything more is translated?
+    pub fn is_full(&self) -> bool {
+        !self.cache.has_room(LONGEST)
+    }
+
+    /// Translates the block at a place in RAM. The cache is not full. Gives its number, and whether the page
+    /// has just come under watch.
+    pub fn translate(
+        &mut self,
+        memory: &GuestMemory,
+        at: RamOffset,
+        key: Key,
+        surroundings: &dyn Surroundings,
+    ) -> (usize, bool) {
+        let (page, start) = (at.page(), (at.0 % PAGE_SIZE) as u16);
+        let mut code = [0; PAGE_SIZE as usize];
+        memory.read_at(RamOffset(at.0 - u64::from(start)), &mut code);
+        let emitted = translate(&code, start, key, surroundings, self.links.len() as u32);
+        let span = u64::from(emitted.guest_bytes).max(1);
+        let was_watched = memory.watch().watched(page);
+        let generation = memory.watch().cache_code(at, span);
+        let host = self.cache.append(&emitted.code);
+        let number = self.blocks.len();
+        for link in &emitted.links {
+            self.links.push(Link {
+                at: host + link.at,
+                stub: host + link.stub,
+                page,
+                key,
+                target: link.target,
+            });
+        }
+        self.blocks.push(Block {
+            host,
+            len: emitted.code.len() as u32,
+            near: emitted.near,
+            stale: emitted.stale,
+            page,
+            key,
+            start,
+            instructions: emitted.instructions,
+            sites: emitted.sites,
+            incoming: Vec::new(),
+            live: true,
+        });
+        self.by_host.insert(host, number);
+        let entry = self.pages.entry(page).or_default();
+        entry.generation = generation;
+        entry.blocks.insert((start, key), number);
+        self.translated += 1;
+        (number, !was_watched)
+    }
+
+    /// Where a link leads: RAM offset and key of its target.
+    pub fn link_target(&self, link: u32) -> (RamOffset, Key) {
+        let link = &self.links[link as usize];
+        (RamOffset(link.page as u64 * PAGE_SIZE + u64::from(link.target)), link.key)
+    }
+
+    /// Leads a link to a block.
+    pub fn connect(&mut self, link: u32, block: usize) {
+        let near = self.blocks[block].near();
+        self.cache.link(self.links[link as usize].at, near);
+        self.blocks[block].incoming.push(link);
+    }
+
+    /// The block that a host offset lies in.
+    pub fn at_host(&self, host: u32) -> Option<usize> {
+        let (_, &number) = self.by_host.range(..=host).next_back()?;
+        let block = &self.blocks[number];
+        (host < block.host + block.len).then_some(number)
+    }
+
+    /// Throws one block away: whoever enters it comes back to the dispatcher.
+    pub fn invalidate(&mut self, number: usize) {
+        let block = &mut self.blocks[number];
+        if !std::mem::take(&mut block.live) {
+            return;
+        }
+        let (near, stale) = (block.near(), block.host + block.stale);
+        let (page, place) = (block.page, (block.start, block.key));
+        for link in std::mem::take(&mut block.incoming) {
+            let link = &self.links[link as usize];
+            self.cache.link(link.at, link.stub);
+        }
+        self.cache.patch(near, &[0xe9]);
+        self.cache.link(near + 1, stale);
+        if let Some(page) = self.pages.get_mut(&page)
+            && page.blocks.get(&place) == Some(&number)
+        {
+            page.blocks.remove(&place);
+        }
+        self.invalidated += 1;
+    }
+
+    /// Throws away all blocks of pages whose code was written.
+    pub fn drop_stale(&mut self, memory: &GuestMemory) {
+        let stale: Vec<usize> = self
+            .pages
+            .iter()
+            .filter(|&(&page, code)| memory.watch().generation(page) != code.generation)
+            .map(|(&page, _)| page)
+            .collect();
+        for page in stale {
+            if let Some(code) = self.pages.remove(&page) {
+                for (_, number) in code.blocks {
+                    self.invalidate(number);
+                }
+            }
+        }
+    }
+
+    /// Throws everything away.
+    pub fn clear(&mut self) {
+        self.cache.truncate(0);
+        self.blocks.clear();
+        self.links.clear();
+        self.pages.clear();
+        self.by_host.clear();
+        self.flushes += 1;
+    }
+}

@@ -1,0 +1,506 @@
+//! The translator's vCPU: decides what runs next, and answers why translated code came back.
+//!
+//! ```text
+//!        ┌──────────► plain 64-bit code, no attention? ──no──► reference CPU: one instruction ──┐
+//!        │                        │ yes                                                         │
+//!        │              block at RIP, translated if need be                                     │
+//!        │                        │                                                             │
+//!        │                     enter ──► … translated code … ──► leave                          │
+//!        │                        │                                                             │
+//!        └── Link: connect ── Indirect: note the jump ── Fault: fill the map, or reference CPU ─┘
+//! ```
+
+use std::io;
+use std::sync::Arc;
+
+use base::{GuestMemory, PAGE_SIZE};
+use engine::{Attention, Board, Budget, CpuModel, EngineError, Exit, Statistics, Vcpu};
+use iced_x86::{Decoder, DecoderOptions, Instruction, InstructionInfoFactory, OpAccess, Register};
+use interpret::{Facts, Tier};
+use x86::CpuState;
+use x86::flags::{RESERVED_ONE, STATUS};
+use x86::paging::is_canonical;
+
+use crate::context::{Contexts, View};
+use crate::emit::block::{Key, Surroundings};
+use crate::emit::site::{Site, Sites};
+use crate::enter;
+use crate::frame::{ExitKind, FramePage};
+use crate::signal;
+use crate::store::Store;
+
+/// Instructions that the reference CPU executes at a stretch where nothing is translated.
+const STRETCH: u64 = 128;
+
+/// A vCPU of the translator.
+pub(crate) struct Translated {
+    tier: Box<Tier>,
+    memory: Arc<GuestMemory>,
+    attention: Arc<Attention>,
+    frame: FramePage,
+    contexts: Contexts,
+    store: Store,
+    sites: Sites,
+    info: InstructionInfoFactory,
+    /// The host's x87 holds the guest's.
+    x87_here: bool,
+    /// [`base::Watch::hits`] when the store was last checked.
+    hits: u64,
+    entries: u64,
+    faults: u64,
+    fills: u64,
+    cold: u64,
+}
+
+// SAFETY: the frame and the maps belong to the vCPU, not to a thread; `guard` ties a thread to them only
+// while `run` lasts.
+#[allow(unsafe_code)]
+unsafe impl Send for Translated {}
+
+/// Where to go on in translated code.
+enum Resume {
+    /// Look the block at RIP up.
+    Dispatch,
+    /// The same, and note the jump in the cache of the context.
+    DispatchJump,
+    /// At this host address.
+    At(u64),
+}
+
+struct Around<'a> {
+    tier: &'a Tier,
+    sites: &'a Sites,
+    page: usize,
+}
+
+impl Surroundings for Around<'_> {
+    fn offers(&self, instruction: &Instruction) -> bool {
+        self.tier.offers(instruction)
+    }
+
+    fn site(&self, offset: u16) -> Site {
+        self.sites.get(self.page, offset)
+    }
+}
+
+impl Translated {
+    pub fn new(
+        index: u32,
+        model: CpuModel,
+        memory: &Arc<GuestMemory>,
+        attention: &Arc<Attention>,
+        board: &Arc<dyn Board>,
+    ) -> io::Result<Self> {
+        let mut frame = FramePage::new()?;
+        let calm = frame.address() as u64 + std::mem::offset_of!(crate::frame::Frame, calm) as u64;
+        let fields = frame.frame();
+        fields.poll = calm;
+        fields.calm = calm;
+        fields.leave = enter::leave as *const () as u64;
+        let tier = Tier::new(index, model, Arc::clone(memory), Arc::clone(attention), Arc::clone(board));
+        let pages = (memory.size() / PAGE_SIZE) as usize;
+        let poll = PollSwitch(frame.address());
+        attention.set_kick(Some(Box::new(move || poll.alarm())));
+        Ok(Self {
+            tier: Box::new(tier),
+            memory: Arc::clone(memory),
+            attention: Arc::clone(attention),
+            contexts: Contexts::new(memory.host_base().as_ptr() as u64, pages),
+            frame,
+            store: Store::new()?,
+            sites: Sites::default(),
+            info: InstructionInfoFactory::new(),
+            x87_here: false,
+            hits: 0,
+            entries: 0,
+            faults: 0,
+            fills: 0,
+            cold: 0,
+        })
+    }
+
+    fn run_loop(&mut self, mut left: u64) -> io::Result<Exit> {
+        let _guard = signal::guard(self.store.cache.range(), self.frame.address())?;
+        let counted = left != u64::MAX;
+        let mut resume = Resume::Dispatch;
+        loop {
+            for flush in self.tier.take_flushes() {
+                self.contexts.flush(flush);
+            }
+            self.drop_stale();
+            if left == 0 {
+                self.store_x87();
+                return Ok(Exit::Budget);
+            }
+            let facts = self.tier.facts();
+            let wanted = self.attention.any() || self.tier.event_due();
+            if wanted || !facts.plain_64 || facts.checks_alignment {
+                self.store_x87();
+                let stretch = if facts.plain_64 { 1 } else { STRETCH.min(left) };
+                let before = self.tier.statistics().instructions;
+                match self.tier.run(stretch) {
+                    Exit::Budget => {}
+                    exit => return Ok(exit),
+                }
+                left = spend(left, self.tier.statistics().instructions - before);
+                resume = Resume::Dispatch;
+                continue;
+            }
+            let gs = self.contexts.enter(View::of(&facts), &self.frame)?;
+            let entry = match resume {
+                Resume::At(address) => address,
+                Resume::Dispatch | Resume::DispatchJump => {
+                    let Some(number) = self.block_here(&facts, counted) else {
+                        if let Some(exit) = self.interpret(&mut left) {
+                            return Ok(exit);
+                        }
+                        resume = Resume::Dispatch;
+                        continue;
+                    };
+                    if matches!(resume, Resume::DispatchJump) && !counted {
+                        let host = self.store.cache.address(self.store.block(number).host);
+                        let rip = self.tier.rip();
+                        self.contexts.map().set_jump(rip, host);
+                    }
+                    let block = self.store.block(number);
+                    let rip = self.tier.rip();
+                    self.frame.frame().page = rip & !(PAGE_SIZE - 1);
+                    self.store.cache.address(block.near()) + POLL_BYTES
+                }
+            };
+            self.enter(entry, gs, &facts);
+            resume = match self.left(&mut left, counted)? {
+                Ok(resume) => resume,
+                Err(exit) => return Ok(exit),
+            };
+        }
+    }
+
+    /// Throws away blocks whose code was written.
+    fn drop_stale(&mut self) {
+        let hits = self.memory.watch().hits();
+        if hits != self.hits {
+            self.hits = hits;
+            self.store.drop_stale(&self.memory);
+        }
+    }
+
+    /// The number of the block at RIP, translated if need be; `None` if the fetch faults.
+    fn block_here(&mut self, facts: &Facts, single: bool) -> Option<usize> {
+        let at = self.tier.code_at(self.tier.rip())?;
+        let key = Key { user: facts.user, fpu: facts.fpu, avx: facts.avx, single };
+        Some(self.block_at(at, key))
+    }
+
+    fn block_at(&mut self, at: base::RamOffset, key: Key) -> usize {
+        if let Some(number) = self.store.find(at, key) {
+            return number;
+        }
+        if self.store.is_full() {
+            self.store.clear();
+            self.contexts.clear_jumps();
+        }
+        let around = Around { tier: &self.tier, sites: &self.sites, page: at.page() };
+        let (number, newly_watched) = self.store.translate(&self.memory, at, key, &around);
+        if newly_watched {
+            self.contexts.forbid_writes(at.page());
+        }
+        number
+    }
+
+    /// Executes translated code until it leaves.
+    #[allow(unsafe_code)]
+    fn enter(&mut self, entry: u64, gs: u64, facts: &Facts) {
+        if !self.x87_here {
+            enter::load_x87(self.tier.fpu());
+            self.x87_here = true;
+        }
+        self.entries += 1;
+        let fpu = std::ptr::from_mut(self.tier.fpu()) as u64;
+        let flags = self.tier.status() | RESERVED_ONE | 0x200;
+        let frame = self.frame.frame();
+        frame.gpr.copy_from_slice(self.tier.registers());
+        frame.flags = flags;
+        frame.fs_base = facts.fs_base;
+        frame.gs_base = facts.gs_base;
+        frame.fpu = fpu;
+        frame.wide = u32::from(facts.avx);
+        frame.context = gs;
+        frame.entry = entry;
+        // Calm, unless somebody has raised something since it was last looked at.
+        let poll = PollSwitch(self.frame.address());
+        poll.calm();
+        if self.attention.any() {
+            poll.alarm();
+        }
+        // SAFETY: `guard` is in force; the frame is filled in; `entry` is in a live block.
+        unsafe { enter::enter(self.frame.address()) };
+        let frame = self.frame.frame();
+        let (registers, flags) = (frame.gpr, frame.flags);
+        self.tier.set_registers(&registers);
+        self.tier.set_status(flags & STATUS);
+    }
+
+    /// Answers why translated code came back.
+    fn left(&mut self, left: &mut u64, counted: bool) -> io::Result<Result<Resume, Exit>> {
+        let frame = self.frame.frame();
+        let (page, kind, value) = (frame.page, frame.exit_kind, frame.exit_value);
+        let (target, fault_at) = (frame.target, frame.fault_at);
+        if counted && ![ExitKind::Interpret as u64, ExitKind::Fault as u64].contains(&kind) {
+            *left = spend(*left, 1);
+        }
+        Ok(Ok(match kind {
+            k if k == ExitKind::Interpret as u64 => {
+                self.tier.set_rip(page.wrapping_add(value));
+                if let Some(exit) = self.interpret(left) {
+                    return Ok(Err(exit));
+                }
+                Resume::Dispatch
+            }
+            k if k == ExitKind::Link as u64 => {
+                let link = value as u32;
+                let (at, key) = self.store.link_target(link);
+                self.tier.set_rip(page.wrapping_add(at.0 % PAGE_SIZE));
+                let flushes = self.store.flushes;
+                if !counted {
+                    let number = self.block_at(at, key);
+                    if self.store.flushes == flushes {
+                        self.store.connect(link, number);
+                    }
+                }
+                Resume::Dispatch
+            }
+            k if k == ExitKind::Indirect as u64 => {
+                if is_canonical(target) {
+                    self.tier.set_rip(target);
+                    Resume::DispatchJump
+                } else {
+                    self.rewind(page.wrapping_add(value));
+                    if let Some(exit) = self.interpret(left) {
+                        return Ok(Err(exit));
+                    }
+                    Resume::Dispatch
+                }
+            }
+            k if k == ExitKind::Continue as u64 => {
+                self.tier.set_rip(page.wrapping_add(value));
+                Resume::DispatchJump
+            }
+            _ => return self.fault(page, fault_at, left),
+        }))
+    }
+
+    /// A branch to a non-canonical address faults at the branch, before it has touched RSP.
+    fn rewind(&mut self, rip: u64) {
+        self.tier.set_rip(rip);
+        let Some(instruction) = self.instruction_here() else { return };
+        let mut registers = [0; 16];
+        registers.copy_from_slice(self.tier.registers());
+        let change = i64::from(instruction.stack_pointer_increment());
+        registers[4] = registers[4].wrapping_sub(change as u64);
+        self.tier.set_registers(&registers);
+    }
+
+    /// A host fault in translated code.
+    fn fault(&mut self, page: u64, at: u64, left: &mut u64) -> io::Result<Result<Resume, Exit>> {
+        self.faults += 1;
+        let host = self.store.cache.offset(at);
+        let found = host.and_then(|host| self.store.at_host(host).map(|number| (host, number)));
+        let Some((host, number)) = found else {
+            return Err(io::Error::other(format!("translated code faulted at {at:#x}, outside of any block")));
+        };
+        let block = self.store.block(number);
+        let (offset, start) = block.site(host);
+        let near = block.near();
+        let ram_page = block.page;
+        self.tier.set_rip(page.wrapping_add(u64::from(offset)));
+        if host >= near && host < near + POLL_BYTES as u32 {
+            return Ok(Ok(Resume::Dispatch));
+        }
+        match self.repair(ram_page, offset)? {
+            Repair::Filled => return Ok(Ok(Resume::At(self.store.cache.address(start)))),
+            Repair::Other => {}
+            Repair::Site(site) => {
+                if self.sites.note(ram_page, offset, site) {
+                    self.store.invalidate(number);
+                }
+            }
+        }
+        if let Some(exit) = self.interpret(left) {
+            return Ok(Err(exit));
+        }
+        Ok(Ok(Resume::Dispatch))
+    }
+
+    /// Finds out what the instruction at RIP wanted of memory, and fills the map if that is all it needs.
+    fn repair(&mut self, ram_page: usize, offset: u16) -> io::Result<Repair> {
+        let Some(instruction) = self.instruction_here() else { return Ok(Repair::Other) };
+        let registers: [u64; 16] = self.tier.registers().try_into().unwrap_or([0; 16]);
+        let facts = self.tier.facts();
+        let value = |register: Register, _: usize, _: usize| {
+            Some(match register {
+                Register::FS => facts.fs_base,
+                Register::GS => facts.gs_base,
+                register if register.is_segment_register() => 0,
+                register if register.is_gpr() => {
+                    let whole = registers[register.full_register().number()];
+                    if register.size() == 4 { whole & 0xffff_ffff } else { whole }
+                }
+                _ => return None,
+            })
+        };
+        let accesses: Vec<(u64, u64, bool)> = self
+            .info
+            .info(&instruction)
+            .used_memory()
+            .iter()
+            .filter(|used| used.access() != OpAccess::NoMemAccess)
+            .filter_map(|used| {
+                let write = !matches!(used.access(), OpAccess::Read | OpAccess::CondRead);
+                Some((used.virtual_address(0, value)?, used.memory_size().size() as u64, write))
+            })
+            .collect();
+        let mut filled = false;
+        for (linear, size, write) in accesses {
+            if linear % PAGE_SIZE + size > PAGE_SIZE {
+                return Ok(Repair::Site(Site::Unaligned));
+            }
+            let (read_entry, write_entry) = self.contexts.map().entry(linear);
+            if (if write { write_entry } else { read_entry }) == crate::map::POISON {
+                let Some(mapped) = self.tier.probe(linear, write) else {
+                    return Ok(if self.tier.is_device(linear, write) {
+                        Repair::Site(Site::Interpret)
+                    } else {
+                        Repair::Other
+                    });
+                };
+                let watched = self.memory.watch().watched(mapped.page.page());
+                self.contexts.fill(linear, &mapped, !watched)?;
+                self.fills += 1;
+                if write && watched {
+                    return Ok(Repair::Site(Site::Interpret));
+                }
+                filled = true;
+            }
+            let aligned = size <= 1 || linear.is_multiple_of(size.next_power_of_two());
+            if !aligned && self.sites.get(ram_page, offset) == Site::Aligned {
+                return Ok(Repair::Site(Site::Unaligned));
+            }
+        }
+        Ok(if filled { Repair::Filled } else { Repair::Other })
+    }
+
+    /// The instruction at RIP, which lies in one page of RAM.
+    fn instruction_here(&mut self) -> Option<Instruction> {
+        let rip = self.tier.rip();
+        let at = self.tier.code_at(rip)?;
+        let mut bytes = [0; 15];
+        let here = ((PAGE_SIZE - at.0 % PAGE_SIZE) as usize).min(bytes.len());
+        self.memory.read_at(at, &mut bytes[..here]);
+        let mut decoder = Decoder::with_ip(64, &bytes[..here], rip, DecoderOptions::NONE);
+        let instruction = decoder.decode();
+        (!instruction.is_invalid()).then_some(instruction)
+    }
+
+    /// Gives one instruction to the reference CPU. Something, if that ends the run.
+    fn interpret(&mut self, left: &mut u64) -> Option<Exit> {
+        self.cold += 1;
+        if self.x87_here && self.instruction_here().is_none_or(|i| crate::emit::block::is_fpu(&i)) {
+            self.store_x87();
+        }
+        let before = self.tier.statistics().instructions;
+        let exit = self.tier.step();
+        *left = spend(*left, self.tier.statistics().instructions - before);
+        if exit == Exit::Budget {
+            return None;
+        }
+        self.store_x87();
+        Some(exit)
+    }
+
+    fn store_x87(&mut self) {
+        if std::mem::take(&mut self.x87_here) {
+            enter::store_x87(self.tier.fpu());
+        }
+    }
+}
+
+/// What a fault came from.
+enum Repair {
+    /// The map was filled: the instruction can start again.
+    Filled,
+    /// The reference CPU shall find out.
+    Other,
+    /// The site would be better served otherwise.
+    Site(Site),
+}
+
+/// Takes what was executed off a budget that is not unlimited.
+fn spend(left: u64, done: u64) -> u64 {
+    if left == u64::MAX { left } else { left.saturating_sub(done) }
+}
+
+/// Bytes of the poll at a near entry.
+const POLL_BYTES: u64 = 12;
+
+/// Makes the poll of translated code fault or not.
+struct PollSwitch(*mut crate::frame::Frame);
+
+// SAFETY: only the one field is touched, by single stores.
+#[allow(unsafe_code)]
+unsafe impl Send for PollSwitch {}
+// SAFETY: as above.
+#[allow(unsafe_code)]
+unsafe impl Sync for PollSwitch {}
+
+impl PollSwitch {
+    #[allow(unsafe_code)]
+    fn set(&self, value: u64) {
+        // SAFETY: the frame outlives the switch: the vCPU takes the kick back before it goes.
+        unsafe { (&raw mut (*self.0).poll).write_volatile(value) };
+    }
+
+    fn alarm(&self) {
+        self.set(crate::map::POISON);
+    }
+
+    #[allow(unsafe_code)]
+    fn calm(&self) {
+        // SAFETY: as above.
+        self.set(unsafe { (&raw const (*self.0).calm).read_volatile() });
+    }
+}
+
+impl Drop for Translated {
+    fn drop(&mut self) {
+        self.attention.set_kick(None);
+    }
+}
+
+impl Vcpu for Translated {
+    fn run(&mut self, budget: Budget) -> Result<Exit, EngineError> {
+        let left = match budget {
+            Budget::Unlimited => u64::MAX,
+            Budget::Instructions(count) => count,
+        };
+        let exit = self.run_loop(left);
+        self.store_x87();
+        exit.map_err(|source| EngineError::Host { what: "memory for the shadow map", source })
+    }
+
+    fn state(&self) -> CpuState {
+        self.tier.export()
+    }
+
+    fn set_state(&mut self, state: &CpuState) {
+        self.tier.import(state);
+    }
+
+    fn statistics(&self) -> Statistics {
+        Statistics {
+            blocks: self.store.translated,
+            invalidations: self.store.invalidated,
+            ..self.tier.statistics()
+        }
+    }
+}
