@@ -32,6 +32,9 @@
 //! 3. The agent answers *every* Hello of the host with one of its own, so a host that attaches to a guest
 //!    that has long been up (a restored snapshot) just speaks first. A host that waited for (1) ignores that
 //!    answer.
+//! 4. An agent that hears something malformed says Hello, too, and hunts. So a Hello that the host did not
+//!    ask for tells it that the other side has lost the thread, or was started anew: it says Hello again, and
+//!    what it sent before may not have been heard.
 //!
 //! A Hello with another [`VERSION`] is delivered like any other; the receiver decides, and today there is
 //! only one.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use host::{Host, Outcome, command, script};
 use ringfence_agent::{
-    HELLO_MAGIC, MAX_SESSIONS, Reply, Request, STDIN_WINDOW, SessionId, Status, Variable, WindowSize,
+    HELLO_MAGIC, MAX_SESSIONS, Reply, Request, STDIN_WINDOW, SessionId, Status, VERSION, Variable, WindowSize,
 };
 
 const SIZE: WindowSize = WindowSize { rows: 24, cols: 80 };
@@ -234,8 +234,9 @@ fn messages_to_nobody_and_hostile_bytes_do_no_harm() {
     host.say(&Request::Resize { session: nobody, size: SIZE });
     host.say(&Request::Signal { session: nobody, signal: 9 });
     assert_eq!(host.run(script("exit 5"), b""), ended(5));
-    // An unknown kind, a Hello that breaks off: the next Hello is heard.
+    // An unknown kind is answered by a Hello; then a Hello that breaks off, and the next is heard.
     host.say_raw(&[0xee, 1, 2, 3, 4, 0, 0, 9, 9, 9]);
+    assert_eq!(host.hear(), Reply::Hello { version: VERSION });
     host.say_raw(&HELLO_MAGIC);
     host.greet();
     assert_eq!(host.run(script("exit 6"), b""), ended(6));

@@ -106,7 +106,7 @@ impl Server {
     }
 
     /// Takes in what the host said. Something that is not of the protocol is the host's mistake: it is said
-    /// on the console, and the host has to say Hello again.
+    /// on the console, and to the host by a Hello, which it has to answer before it is heard again.
     fn hear(&mut self) -> io::Result<Option<Ending>> {
         if !self.channel.receive()? {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -119,7 +119,10 @@ impl Server {
                     }
                 }
                 Ok(None) => return Ok(None),
-                Err(error) => console::say(&error.to_string()),
+                Err(error) => {
+                    console::say(&error.to_string());
+                    self.channel.hello();
+                }
             }
         }
     }
