@@ -54,7 +54,11 @@ impl CodeCache {
         assert!(at as usize + bytes.len() <= self.used);
         // SAFETY: in bounds of the writable view; no translated code runs while Rust writes.
         unsafe {
-            std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.writable.start().add(at as usize), bytes.len());
+            std::ptr::copy_nonoverlapping(
+                bytes.as_ptr(),
+                self.writable.start().add(at as usize),
+                bytes.len(),
+            );
         }
     }
 

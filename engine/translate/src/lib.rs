@@ -43,14 +43,19 @@ impl Translator {
     /// What is missing, in words.
     pub fn supported() -> Result<(), String> {
         if !std::arch::is_x86_feature_detected!("bmi2") {
-            return Err("the host CPU has no BMI2 (Haswell or Zen and later have); use --engine interpret".into());
+            return Err(
+                "the host CPU has no BMI2 (Haswell or Zen and later have); use --engine interpret".into()
+            );
         }
         const HWCAP2_FSGSBASE: u64 = 2;
         // SAFETY: getauxval reads the process's auxiliary vector.
         #[allow(unsafe_code)]
         let hwcap2 = unsafe { libc::getauxval(libc::AT_HWCAP2) };
         if hwcap2 & HWCAP2_FSGSBASE == 0 {
-            return Err("the host kernel does not enable FSGSBASE (Linux 5.9 and later do); use --engine interpret".into());
+            return Err(
+                "the host kernel does not enable FSGSBASE (Linux 5.9 and later do); use --engine interpret"
+                    .into(),
+            );
         }
         Ok(())
     }

@@ -54,9 +54,8 @@ impl Mapping {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_SHARED | libc::MAP_FIXED;
         // SAFETY: replaces a part of our own mapping, which nobody has a reference into.
-        let at = unsafe {
-            libc::mmap(self.start.add(offset).cast(), len, protection, flags, file.as_raw_fd(), 0)
-        };
+        let at =
+            unsafe { libc::mmap(self.start.add(offset).cast(), len, protection, flags, file.as_raw_fd(), 0) };
         if at == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
@@ -64,9 +63,8 @@ impl Mapping {
     pub fn open(&self, offset: usize, len: usize) -> io::Result<()> {
         assert!(offset + len <= self.len);
         // SAFETY: a part of our own mapping.
-        let result = unsafe {
-            libc::mprotect(self.start.add(offset).cast(), len, libc::PROT_READ | libc::PROT_WRITE)
-        };
+        let result =
+            unsafe { libc::mprotect(self.start.add(offset).cast(), len, libc::PROT_READ | libc::PROT_WRITE) };
         if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 

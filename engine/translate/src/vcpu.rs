@@ -307,7 +307,9 @@ impl Translated {
         let host = self.store.cache.offset(at);
         let found = host.and_then(|host| self.store.at_host(host).map(|number| (host, number)));
         let Some((host, number)) = found else {
-            return Err(io::Error::other(format!("translated code faulted at {at:#x}, outside of any block")));
+            return Err(io::Error::other(format!(
+                "translated code faulted at {at:#x}, outside of any block"
+            )));
         };
         let block = self.store.block(number);
         let (offset, start) = block.site(host);

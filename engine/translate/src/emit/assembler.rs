@@ -74,7 +74,13 @@ impl Assembler {
 
     /// `mov dst, gs:[index*8 + disp]`
     pub fn load_gs_index8(&mut self, dst: u8, index: u8, disp: i32) {
-        self.bytes(&[0x65, Self::rex(true, dst, index, 0), 0x8b, (dst & 7) << 3 | 4, 0xc5 | (index & 7) << 3]);
+        self.bytes(&[
+            0x65,
+            Self::rex(true, dst, index, 0),
+            0x8b,
+            (dst & 7) << 3 | 4,
+            0xc5 | (index & 7) << 3,
+        ]);
         self.imm32(disp as u32);
     }
 
@@ -328,7 +334,7 @@ mod tests {
             "mov [gs:0FFFFFFFFFFFFFFF0h],rax",
             "mov qword [gs:0FFFFFFFFFFFFFFE8h],7",
             "mov r14,[gs:r14*8+8]",
-            "jmp [gs:r14*8-100h]",
+            "jmp qword [gs:r14*8-100h]",
             "mov r15,rsp",
             "mov r13d,1Ch",
             "mov rcx,[r15+r14]",

@@ -136,7 +136,8 @@ pub(crate) fn translate(
 
 impl<'a> Emitter<'a> {
     fn body(&mut self, page: &'a [u8], start: u16, key: Key) -> (usize, usize) {
-        let mut decoder = Decoder::with_ip(64, &page[usize::from(start)..], u64::from(start), DecoderOptions::NONE);
+        let mut decoder =
+            Decoder::with_ip(64, &page[usize::from(start)..], u64::from(start), DecoderOptions::NONE);
         let mut instruction = Instruction::default();
         let mut count = 0;
         let mut at = usize::from(start);

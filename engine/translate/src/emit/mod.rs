@@ -7,5 +7,3 @@ mod copy;
 mod operand;
 pub(crate) mod site;
 mod stack;
-
-

@@ -56,7 +56,9 @@ impl Emitter<'_> {
         let (base, index) = (instruction.memory_base(), instruction.memory_index());
         let displacement = instruction.memory_displacement64() as i64;
         let Ok(disp) = i32::try_from(displacement) else { return false };
-        if base == Register::EIP || index.is_vector_register() || instruction.memory_displ_size() == 8 && base == Register::None && index == Register::None
+        if base == Register::EIP
+            || index.is_vector_register()
+            || instruction.memory_displ_size() == 8 && base == Register::None && index == Register::None
         {
             // A 64-bit displacement without registers is either moffs or a plain disp32.
             if instruction.memory_displ_size() != 8 || base == Register::EIP || index.is_vector_register() {

@@ -1,0 +1,267 @@
+//! Small guest programs in 64-bit mode end in the same state on the translator and on the reference CPU.
+
+use std::sync::Arc;
+
+use base::{GuestMemory, GuestPhys};
+use engine::{Attention, Board, Budget, CpuLevel, CpuModel, Engine, Exit, MsrDenied, Width};
+use iced_x86::code_asm::*;
+use x86::control::{cr0, cr4, efer};
+use x86::{CpuState, Gpr, Segment, SegmentRegister, access};
+
+struct NoBoard;
+
+impl Board for NoBoard {
+    fn port_in(&self, _: u16, width: Width) -> u32 {
+        width.ones() as u32
+    }
+    fn port_out(&self, _: u16, _: Width, _: u32) {}
+    fn mmio_read(&self, at: GuestPhys, width: Width) -> u64 {
+        at.0.wrapping_mul(3) & width.ones()
+    }
+    fn mmio_write(&self, _: GuestPhys, _: Width, _: u64) {}
+    fn msr_read(&self, _: u32) -> Result<u64, MsrDenied> {
+        Err(MsrDenied)
+    }
+    fn msr_write(&self, _: u32, _: u64) -> Result<(), MsrDenied> {
+        Err(MsrDenied)
+    }
+    fn take_interrupt(&self) -> Option<u8> {
+        None
+    }
+    fn interrupt_waits(&self) -> bool {
+        false
+    }
+    fn task_priority(&self) -> u8 {
+        0
+    }
+    fn set_task_priority(&self, _: u8) {}
+    fn tsc(&self) -> u64 {
+        0
+    }
+}
+
+const CODE: u64 = 0x20_0000;
+const DATA: u64 = 0x30_0000;
+const RAM: u64 = 0x80_0000;
+/// Maps the same RAM a second time.
+const ALIAS: u64 = 0x8000_0000;
+
+/// Four-level tables at 1 MiB that map RAM by 4 KiB pages at zero and at ALIAS; the last page is not mapped.
+fn page_tables(memory: &GuestMemory) {
+    let put = |table: u64, index: u64, value: u64| {
+        memory.write(GuestPhys(table + index * 8), &value.to_le_bytes()).unwrap();
+    };
+    put(0x10_0000, 0, 0x10_1000 | 7);
+    put(0x10_1000, 0, 0x10_2000 | 7);
+    put(0x10_1000, 2, 0x10_2000 | 7);
+    for n in 0..4 {
+        let table = 0x10_3000 + n * 0x1000;
+        put(0x10_2000, n, table | 7);
+        for page in 0..512 {
+            let at = n * 0x20_0000 + page * 0x1000;
+            if at != RAM - 0x1000 {
+                put(table, page, at | 7);
+            }
+        }
+    }
+    // A device page.
+    put(0x10_2000, 4, 0xd000_0000 | 0x87);
+}
+
+fn start() -> CpuState {
+    let mut state = CpuState::default();
+    let code = access::PRESENT | access::NOT_SYSTEM | access::CODE | access::WRITABLE | access::LONG;
+    let data = access::PRESENT | access::NOT_SYSTEM | access::WRITABLE | access::DB;
+    for segment in &mut state.segments {
+        *segment = Segment::flat(16, data);
+    }
+    *state.segment_mut(SegmentRegister::Cs) = Segment::flat(8, code);
+    state.cr0 = cr0::PE | cr0::PG | cr0::ET | cr0::NE | cr0::WP;
+    state.cr4 = cr4::PAE | cr4::OSFXSR | cr4::OSXMMEXCPT;
+    state.cr3 = 0x10_0000;
+    state.msrs.efer = efer::LME | efer::LMA | efer::SCE | efer::NXE;
+    state.rip = CODE;
+    state.set(Gpr::Rsp, DATA + 0x8000);
+    for (n, register) in
+        [Gpr::Rax, Gpr::Rbx, Gpr::Rsi, Gpr::Rdi, Gpr::R9, Gpr::R13, Gpr::R14].iter().enumerate()
+    {
+        state.set(*register, 0x1234_5678_9abc_def1u64.rotate_left(n as u32 * 7));
+    }
+    state
+}
+
+fn run(engine: &dyn Engine, code: &[u8], budget: Budget) -> (CpuState, Vec<u8>, Exit) {
+    let memory = Arc::new(GuestMemory::new(RAM).unwrap());
+    page_tables(&memory);
+    memory.write(GuestPhys(CODE), code).unwrap();
+    let attention = Arc::new(Attention::default());
+    let board: Arc<dyn Board> = Arc::new(NoBoard);
+    let model = CpuModel { level: CpuLevel::V2, vcpus: 1 };
+    let mut vcpu = engine.vcpu(0, &model, &memory, &attention, &board).unwrap();
+    vcpu.set_state(&start());
+    let exit = vcpu.run(budget).unwrap();
+    let mut data = vec![0; 0x10000];
+    memory.read(GuestPhys(DATA), &mut data).unwrap();
+    (vcpu.state(), data, exit)
+}
+
+/// Assembles, runs on both and compares everything.
+fn agree(build: impl FnOnce(&mut CodeAssembler)) -> CpuState {
+    let mut assembler = CodeAssembler::new(64).unwrap();
+    build(&mut assembler);
+    assembler.hlt().unwrap();
+    let code = assembler.assemble(CODE).unwrap();
+    let want = run(&interpret::Interpreter, &code, Budget::Unlimited);
+    let got = run(&ringfence_translate::Translator, &code, Budget::Unlimited);
+    compare(&want, &got);
+    let counted = run(&ringfence_translate::Translator, &code, Budget::Instructions(1_000_000));
+    compare(&want, &counted);
+    got.0
+}
+
+fn compare(want: &(CpuState, Vec<u8>, Exit), got: &(CpuState, Vec<u8>, Exit)) {
+    assert_eq!(want.2, got.2);
+    assert_eq!(want.0.gpr.map(|r| format!("{r:x}")), got.0.gpr.map(|r| format!("{r:x}")));
+    // The last x87 instruction and operand: the translator does not keep them (see `enter::store_x87`).
+    let plain = |state: &CpuState| {
+        let mut state = state.clone();
+        (state.fpu.legacy.fip, state.fpu.legacy.fdp, state.fpu.legacy.fop) = (0, 0, 0);
+        state
+    };
+    assert_eq!(plain(&want.0), plain(&got.0));
+    assert!(want.1 == got.1, "memory differs");
+}
+
+#[test]
+fn registers_and_flags() {
+    let state = agree(|a| {
+        a.add(rax, rbx).unwrap();
+        a.adc(r13, rax).unwrap();
+        a.mov(r14d, esi).unwrap();
+        a.imul_3(r15, r13, 77).unwrap();
+        a.sub(r9, r15).unwrap();
+        a.xchg(r13, r14).unwrap();
+        a.shl(r14, 3).unwrap();
+        a.lea(rcx, r13 + r14 * 4 + 9).unwrap();
+        a.mov(r13w, cx).unwrap();
+        a.setc(r15b).unwrap();
+        a.stc().unwrap();
+    });
+    assert_eq!(state.rflags & 1, 1);
+}
+
+#[test]
+fn loops_calls_and_the_stack() {
+    agree(|a| {
+        let (mut top, mut function, mut over) = (a.create_label(), a.create_label(), a.create_label());
+        a.mov(ecx, 1000).unwrap();
+        a.xor(eax, eax).unwrap();
+        a.set_label(&mut top).unwrap();
+        a.push(rcx).unwrap();
+        a.push(r13).unwrap();
+        a.call(function).unwrap();
+        a.pop(r13).unwrap();
+        a.pop(rcx).unwrap();
+        a.dec(ecx).unwrap();
+        a.jnz(top).unwrap();
+        a.jmp(over).unwrap();
+        a.set_label(&mut function).unwrap();
+        a.push(rbp).unwrap();
+        a.mov(rbp, rsp).unwrap();
+        a.push(0x1234).unwrap();
+        a.add(rax, qword_ptr(rsp)).unwrap();
+        a.add(rax, rcx).unwrap();
+        a.leave().unwrap();
+        a.ret().unwrap();
+        a.set_label(&mut over).unwrap();
+        a.lea(rdx, qword_ptr(function)).unwrap();
+        a.call(rdx).unwrap();
+        a.call(rdx).unwrap();
+        a.cmp(rax, 5).unwrap();
+    });
+}
+
+#[test]
+fn memory_in_every_shape() {
+    agree(|a| {
+        let mut top = a.create_label();
+        a.mov(rsi, DATA).unwrap();
+        a.mov(r14, DATA + 0x100).unwrap();
+        a.xor(r15d, r15d).unwrap();
+        a.mov(ecx, 200).unwrap();
+        a.set_label(&mut top).unwrap();
+        a.mov(qword_ptr(rsi + rcx * 8), rax).unwrap();
+        a.add(dword_ptr(r14 + r15 * 4), ecx).unwrap();
+        a.mov(r13d, dword_ptr(r14 + r15 * 4)).unwrap();
+        a.xor(r13, qword_ptr(rsi + rcx * 8)).unwrap();
+        a.add(rax, r13).unwrap();
+        a.lock().xadd(qword_ptr(rsi), r13).unwrap();
+        a.lock().cmpxchg(qword_ptr(rsi + 8), r14).unwrap();
+        a.movzx(edx, byte_ptr(rsi + rcx)).unwrap();
+        a.bts(dword_ptr(rsi + 16), 5).unwrap();
+        a.mov(r12, rsi).unwrap();
+        a.mov(word_ptr(r12 + 0x2001), ax).unwrap(); // never crosses a page, always misaligned
+        a.mov(rbx, qword_ptr(r12 + 0xffd)).unwrap(); // always crosses
+        a.mov(qword_ptr(r12 + 0x1ffb), rbx).unwrap();
+        a.inc(r15).unwrap();
+        a.dec(ecx).unwrap();
+        a.jnz(top).unwrap();
+    });
+}
+
+#[test]
+fn the_alias_shows_the_same_memory_and_devices_answer() {
+    agree(|a| {
+        let mut top = a.create_label();
+        a.mov(rsi, ALIAS + DATA).unwrap();
+        a.mov(rdi, DATA).unwrap();
+        a.mov(rbx, 0x80_0000u64).unwrap();
+        a.mov(ecx, 50).unwrap();
+        a.set_label(&mut top).unwrap();
+        a.mov(dword_ptr(rsi + rcx * 4), ecx).unwrap();
+        a.add(eax, dword_ptr(rdi + rcx * 4)).unwrap();
+        a.add(eax, dword_ptr(rbx + rcx * 4)).unwrap();
+        a.dec(ecx).unwrap();
+        a.jnz(top).unwrap();
+    });
+}
+
+#[test]
+fn vectors_and_x87() {
+    agree(|a| {
+        a.mov(rsi, DATA).unwrap();
+        a.mov(qword_ptr(rsi), rax).unwrap();
+        a.mov(qword_ptr(rsi + 8), rbx).unwrap();
+        a.movups(xmm3, xmmword_ptr(rsi)).unwrap();
+        a.cvtsi2sd(xmm1, rcx).unwrap();
+        a.cvtsi2sd(xmm2, r13).unwrap();
+        a.addsd(xmm1, xmm2).unwrap();
+        a.mulsd(xmm1, qword_ptr(rsi)).unwrap();
+        a.paddd(xmm3, xmm1).unwrap();
+        a.movaps(xmmword_ptr(rsi + 32), xmm3).unwrap();
+        a.fild(qword_ptr(rsi)).unwrap();
+        a.fldpi().unwrap();
+        a.fmulp(st1, st0).unwrap();
+        a.fstp(qword_ptr(rsi + 64)).unwrap();
+        a.fld1().unwrap();
+        a.movq(r15, xmm1).unwrap();
+    });
+}
+
+#[test]
+fn code_that_writes_code() {
+    agree(|a| {
+        let (mut top, mut patched) = (a.create_label(), a.create_label());
+        a.mov(ecx, 20).unwrap();
+        a.lea(rdi, qword_ptr(patched)).unwrap();
+        a.xor(ebx, ebx).unwrap();
+        a.set_label(&mut top).unwrap();
+        a.mov(byte_ptr(rdi + 1), cl).unwrap();
+        a.set_label(&mut patched).unwrap();
+        a.mov(al, 0x55).unwrap();
+        a.movzx(eax, al).unwrap();
+        a.add(ebx, eax).unwrap();
+        a.dec(ecx).unwrap();
+        a.jnz(top).unwrap();
+    });
+}
