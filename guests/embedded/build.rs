@@ -1,9 +1,9 @@
 //! Builds the guests' programs by a Cargo of its own.
 //!
-//! Two Cargos do not wait for each other: the inner one has a target directory inside ours, so the lock on the outer one's is
-//! none of its business, and the lock on the registry is free while build scripts run. It takes part in the outer
-//! one's job server through `CARGO_MAKEFLAGS`. It needs the network no more than the outer one does, as all packages are of
-//! one workspace with one lock file.
+//! Two Cargos do not wait for each other: the inner one has a target directory inside ours, so the lock on
+//! the outer one's is none of its business, and the lock on the registry is free while build scripts run. It
+//! takes part in the outer one's job server through `CARGO_MAKEFLAGS`. It needs the network no more than the
+//! outer one does, as all packages are of one workspace with one lock file.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,7 +14,8 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 const PROGRAMS: [&str; 2] = ["ringfence-agent", "ringfence-workout"];
 
-/// The profile in the workspace's manifest; not one of the host's, so that tuning that one does not rebuild these.
+/// The profile in the workspace's manifest; not one of the host's, so that tuning that one does not rebuild
+/// these.
 const PROFILE: &str = "guest";
 
 /// What an outer Cargo, `cargo clippy` or a person set for *its* build and would otherwise apply to this one.

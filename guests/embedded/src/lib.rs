@@ -1,9 +1,9 @@
-//! The programs that run inside our guests, carried in ours: static x86-64 Linux executables, built from this workspace
-//! by this crate's build script.
+//! The programs that run inside our guests, carried in ours: static x86-64 Linux executables, built from this
+//! workspace by this crate's build script.
 //!
-//! They are packages of their own and not dependencies of this one, because Cargo builds a dependency for the same
-//! target, with the same flags and profile as its user, and these need others: the C library linked in (a guest has
-//! none), aborting panics, optimised for size.
+//! They are packages of their own and not dependencies of this one, because Cargo builds a dependency for the
+//! same target, with the same flags and profile as its user, and these need others: the C library linked in
+//! (a guest has none), aborting panics, optimised for size.
 
 /// The guest agent, to be `/init` in an initial RAM file system. It speaks the protocol of `ringfence-agent`.
 pub static AGENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ringfence-agent"));
