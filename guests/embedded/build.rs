@@ -65,7 +65,7 @@ fn build(workspace: &Path, target_directory: &Path) {
     for name in NOT_INHERITED {
         cargo.env_remove(name);
     }
-    // Fixed addresses and folded twins make them smaller; they are alone in their guest.
+    // Fixed addresses make them smaller.
     let flags = ["-Ctarget-feature=+crt-static", "-Crelocation-model=static"];
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     let status =
