@@ -1,0 +1,151 @@
+//! Cases from random numbers.
+//!
+//! A case is made of one to sixteen *main* instructions, each of a family chosen by weight, with what they need before
+//! them (a pointer loaded, undefined flags defined). Everything comes from one random-number generator
+//! seeded by the run's seed and the case's index, so that a case can be made again by these two numbers.
+
+mod branch;
+mod builder;
+mod catalog;
+mod family;
+mod memory;
+mod mutate;
+mod operand;
+mod registers;
+mod values;
+
+use fastrand::Rng;
+use x86::Gpr;
+
+pub use catalog::{Catalog, Template};
+pub use family::Family;
+
+use crate::case::Case;
+use crate::layout::CODE_BYTES;
+use crate::start::{MOST_CODE, Start};
+use builder::Builder;
+
+/// The most main instructions in a case.
+const MOST: usize = 16;
+/// Tries at the operands of one instruction.
+const TRIES: usize = 6;
+
+/// Makes cases.
+#[derive(Clone, Debug)]
+pub struct Generator {
+    catalog: Catalog,
+    seed: u64,
+    weights: Vec<(Family, u32)>,
+}
+
+impl Generator {
+    /// A generator of the run with this seed.
+    pub fn new(catalog: Catalog, seed: u64) -> Self {
+        let mut sum = 0;
+        let weights = catalog
+            .families()
+            .iter()
+            .map(|(family, _)| {
+                sum += family.weight();
+                (*family, sum)
+            })
+            .collect();
+        Self { catalog, seed, weights }
+    }
+
+    /// What it makes cases of.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// A case to fill in by [`Generator::make`].
+    pub fn blank(&self) -> Case {
+        Case { seed: self.seed, index: 0, start: Start::default(), steps: vec![], undefined: 0 }
+    }
+
+    /// Makes the case of this index in `case`.
+    pub fn make(&self, index: u64, case: &mut Case) {
+        let mut random = Rng::with_seed(self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ index);
+        case.seed = self.seed;
+        case.index = index;
+        case.steps.clear();
+        case.start.code_len = 0;
+        case.start.patch_count = 0;
+        case.start.code_at = place_code(&mut random);
+        registers::fill(&mut random, &mut case.start);
+        let total = (1 + random.usize(..MOST)).min(1 + random.usize(..MOST));
+        let faulty = random.u8(..3) == 0;
+        let main = self.family(&mut random);
+        let mut builder = Builder::new(&mut random, case, total, faulty);
+        for ordinal in 0..total {
+            builder.begin(ordinal);
+            if !builder.has_room() {
+                builder.total = ordinal;
+                break;
+            }
+            let family =
+                if builder.random.u8(..4) == 0 { self.family(builder.random) } else { main };
+            self.main_instruction(&mut builder, family);
+        }
+        builder.finish();
+    }
+
+    fn main_instruction(&self, builder: &mut Builder<'_>, family: Family) {
+        let templates = self.catalog.family(family);
+        for _ in 0..TRIES {
+            let Some(template) = templates.get(builder.random.usize(..templates.len().max(1))) else { return };
+            let done = match Family::of(template.code) {
+                Family::Branch => builder.branch(template),
+                family => {
+                    let done = builder.instruction(template);
+                    if done && family != Family::System && builder.random.u8(..24) == 0 {
+                        builder.mutate(&self.catalog);
+                    }
+                    done
+                }
+            };
+            if done {
+                return;
+            }
+        }
+    }
+
+    fn family(&self, random: &mut Rng) -> Family {
+        let sum = self.weights.last().map_or(0, |(_, sum)| *sum);
+        let pick = random.u32(..sum.max(1));
+        self.weights.iter().find(|(_, upto)| pick < *upto).map_or(Family::Integer, |(family, _)| *family)
+    }
+}
+
+/// Where the code of a case begins: mostly anywhere, sometimes so that it crosses to the second page, seldom so that
+/// it runs out of the code pages.
+fn place_code(random: &mut Rng) -> u32 {
+    let (page, end) = (CODE_BYTES as u32 / 2, CODE_BYTES as u32);
+    match random.u8(..64) {
+        0 => end - random.u32(1..64),
+        1..8 => page - random.u32(1..64),
+        _ => random.u32(..end - MOST_CODE as u32),
+    }
+}
+
+fn gpr(number: usize) -> Gpr {
+    const ALL: [Gpr; 16] = [
+        Gpr::Rax,
+        Gpr::Rcx,
+        Gpr::Rdx,
+        Gpr::Rbx,
+        Gpr::Rsp,
+        Gpr::Rbp,
+        Gpr::Rsi,
+        Gpr::Rdi,
+        Gpr::R8,
+        Gpr::R9,
+        Gpr::R10,
+        Gpr::R11,
+        Gpr::R12,
+        Gpr::R13,
+        Gpr::R14,
+        Gpr::R15,
+    ];
+    ALL[number % 16]
+}

@@ -1,0 +1,64 @@
+//! Prefix juggling: bytes that no assembler writes but a CPU must understand.
+
+use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction};
+
+use super::builder::Builder;
+use super::catalog::Catalog;
+use crate::taint::FlagEffect;
+
+const PREFIXES: [u8; 11] = [0x66, 0x67, 0xf2, 0xf3, 0xf0, 0x2e, 0x36, 0x3e, 0x26, 0x64, 0x65];
+const LONGEST: usize = 15;
+
+impl Builder<'_> {
+    /// Puts mutated bytes of the last instruction behind it, if they mean something that both sides must agree
+    /// on. Bytes that iced calls invalid are taken too: they must be #UD on both.
+    pub fn mutate(&mut self, catalog: &Catalog) {
+        let Some(step) = self.case.steps.last().copied() else { return };
+        let from = usize::from(step.at);
+        let mut bytes = self.case.start.code[from..from + usize::from(step.len)].to_vec();
+        for _ in 0..self.random.usize(1..3) {
+            self.juggle(&mut bytes);
+        }
+        let ip = self.case.start.rip() + u64::from(step.at);
+        let mut padded = bytes.clone();
+        padded.resize(LONGEST + 1, 0x90);
+        let instruction = Decoder::with_ip(64, &padded, ip, DecoderOptions::NONE).decode();
+        if !self.is_fit(catalog, &instruction) {
+            return;
+        }
+        let len = if instruction.is_invalid() { bytes.len().min(LONGEST) } else { instruction.len() };
+        let effect = FlagEffect::of(&instruction);
+        if self.reads_undefined(effect) {
+            return;
+        }
+        self.append(&padded[..len], &instruction, effect);
+    }
+
+    fn is_fit(&self, catalog: &Catalog, instruction: &Instruction) -> bool {
+        if instruction.is_invalid() {
+            return true;
+        }
+        catalog.allows(instruction) && instruction.flow_control() == FlowControl::Next
+    }
+
+    fn juggle(&mut self, bytes: &mut Vec<u8>) {
+        match self.random.u8(..8) {
+            0..5 => bytes.insert(0, PREFIXES[self.random.usize(..PREFIXES.len())]),
+            5 => bytes.insert(0, 0x40 | self.random.u8(..16)),
+            6 => {
+                // A REX prefix behind the others, where it counts.
+                let at = bytes.iter().position(|byte| !PREFIXES.contains(byte)).unwrap_or(0);
+                if bytes.get(at).is_some_and(|byte| byte & 0xf0 == 0x40) {
+                    bytes[at] ^= 1 << self.random.u8(..4);
+                } else {
+                    bytes.insert(at, 0x40 | self.random.u8(..16));
+                }
+            }
+            _ => {
+                let at = self.random.usize(..bytes.len().min(4));
+                bytes[at] ^= 1 << self.random.u8(..8);
+            }
+        }
+        bytes.truncate(LONGEST + 1);
+    }
+}
