@@ -194,6 +194,22 @@ impl Tier {
         })
     }
 
+    /// The page of a linear address as far as it can be told without changing anything: what may be entered into a map
+    /// ahead of an access.
+    pub fn peek(&mut self, linear: u64) -> Option<Mapped> {
+        if !is_canonical(linear) {
+            return None;
+        }
+        let page = self.cpu.peek(linear, self.cpu.mode.view)?;
+        self.cpu.tlb.note_size(linear, page.rights.shift);
+        Some(Mapped {
+            page: self.cpu.memory.ram(page.phys)?,
+            read: page.rights.read,
+            write: page.rights.write,
+            global: page.rights.global,
+        })
+    }
+
     /// Does the access lead to a device, without a fault?
     pub fn is_device(&mut self, linear: u64, write: bool) -> bool {
         let access = if write { Access::Write } else { Access::Read };

@@ -88,6 +88,47 @@ impl Cpu {
         Ok(Page { phys: GuestPhys(leaf.phys), rights })
     }
 
+    /// What a walk would find, if it would change nothing: every entry on the way is present and accessed.
+    /// For an engine on top that fills its maps ahead; long mode only. `None` where a real walk must decide.
+    pub fn peek(&self, linear: u64, view: View) -> Option<Page> {
+        if self.mode.paging != Paging::Long {
+            return None;
+        }
+        let mut leaf = Leaf::TOP;
+        let mut table = GuestPhys(self.state.cr3 & ADDRESS);
+        for level in (1..=4u8).rev() {
+            let shift = 12 + 9 * (level - 1);
+            let entry = self.load_entry::<u64>(table.plus((linear >> shift & 0x1ff) * 8));
+            let plain = PRESENT | ACCESSED;
+            if entry & plain != plain || entry & RESERVED_ADDRESS != 0 {
+                return None;
+            }
+            leaf.writable &= entry & WRITABLE != 0;
+            leaf.user &= entry & USER != 0;
+            leaf.executable &= entry & NO_EXECUTE == 0;
+            if level == 1 || level < 4 && entry & LARGE != 0 {
+                let within = (1u64 << shift) - 1;
+                if level > 1 && entry & within & !0x1fff & ADDRESS != 0 {
+                    return None;
+                }
+                leaf.global = entry & GLOBAL != 0;
+                leaf.dirty = entry & DIRTY != 0;
+                leaf.shift = shift;
+                leaf.phys = entry & ADDRESS & !within | linear & within & !0xfff;
+                let rights = Rights {
+                    read: self.granted(&leaf, Access::Read, view),
+                    write: leaf.dirty && self.granted(&leaf, Access::Write, view),
+                    fetch: false,
+                    global: leaf.global && self.state.cr4 & cr4::PGE != 0,
+                    shift,
+                };
+                return Some(Page { phys: GuestPhys(leaf.phys), rights });
+            }
+            table = GuestPhys(entry & ADDRESS);
+        }
+        None
+    }
+
     /// Records #PF.
     fn fault(&mut self, linear: u64, access: Access, view: View, code: u32) -> Raised {
         let mut code = code;

@@ -26,8 +26,12 @@ use crate::emit::block::{Key, Surroundings};
 use crate::emit::site::{Site, Sites};
 use crate::enter;
 use crate::frame::{ExitKind, FramePage};
+use crate::map::POISON;
 use crate::signal;
 use crate::store::Store;
+
+/// Pages on each side of a missed one that are filled with it.
+const AHEAD: u64 = 16;
 
 /// Instructions that the reference CPU executes at a stretch where nothing is translated.
 const STRETCH: u64 = 128;
@@ -368,7 +372,7 @@ impl Translated {
                 return Ok(Repair::Site(Site::Unaligned));
             }
             let (read_entry, write_entry) = self.contexts.map().entry(linear);
-            if (if write { write_entry } else { read_entry }) == crate::map::POISON {
+            if (if write { write_entry } else { read_entry }) == POISON {
                 let Some(mapped) = self.tier.probe(linear, write) else {
                     return Ok(if self.tier.is_device(linear, write) {
                         Repair::Site(Site::Interpret)
@@ -379,6 +383,7 @@ impl Translated {
                 let watched = self.memory.watch().watched(mapped.page.page());
                 self.contexts.fill(linear, &mapped, !watched)?;
                 self.fills += 1;
+                self.fill_around(linear)?;
                 if write && watched {
                     return Ok(Repair::Site(Site::Interpret));
                 }
@@ -390,6 +395,24 @@ impl Translated {
             }
         }
         Ok(if filled { Repair::Filled } else { Repair::Other })
+    }
+
+    /// Fills the map around a page that was just missed: a signal costs as much as hundreds of entries.
+    fn fill_around(&mut self, linear: u64) -> io::Result<()> {
+        let page = linear & !(PAGE_SIZE - 1);
+        for n in 1..AHEAD {
+            for near in [page.wrapping_add(n * PAGE_SIZE), page.wrapping_sub(n * PAGE_SIZE)] {
+                // The same page table only: beyond its end the neighbours are no neighbours.
+                if near >> 21 != linear >> 21 || self.contexts.map().entry(near).0 != POISON {
+                    continue;
+                }
+                if let Some(mapped) = self.tier.peek(near) {
+                    let watched = self.memory.watch().watched(mapped.page.page());
+                    self.contexts.fill(near, &mapped, !watched)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The instruction at RIP, which lies in one page of RAM.
@@ -463,7 +486,7 @@ impl PollSwitch {
     }
 
     fn alarm(&self) {
-        self.set(crate::map::POISON);
+        self.set(POISON);
     }
 
     #[allow(unsafe_code)]
