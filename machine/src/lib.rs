@@ -3,4 +3,9 @@
 pub mod board;
 pub mod bus;
 pub mod chip;
+pub mod firmware;
+pub mod load;
 pub mod pci;
+pub mod vm;
+
+pub use vm::{BuildError, Images, Outcome, StateError, Vm, VmConfig, VmState, Wires};

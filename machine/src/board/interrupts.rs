@@ -22,7 +22,9 @@ use engine::{Attention, Signals};
 use super::alarm::AlarmClock;
 use super::line::{Line, Wires};
 use super::seat::lock;
-use crate::chip::{Arrival, Delivery, Destination, Effect, IoApic, Ipi, LocalApic, Message, PINS, PicPair, Shorthand};
+use crate::chip::{
+    Arrival, Delivery, Destination, Effect, IoApic, Ipi, LocalApic, Message, PINS, PicPair, Shorthand,
+};
 
 /// No window.
 const NOWHERE: u64 = u64::MAX;
@@ -192,7 +194,9 @@ impl Interrupts {
                 vector: ipi.vector,
                 level: false,
             }),
-            Shorthand::AllIncludingSelf => all.for_each(|cpu| self.accept(cpu, ipi.delivery, ipi.vector, false)),
+            Shorthand::AllIncludingSelf => {
+                all.for_each(|cpu| self.accept(cpu, ipi.delivery, ipi.vector, false))
+            }
             Shorthand::AllExcludingSelf => all
                 .filter(|&cpu| cpu != from)
                 .for_each(|cpu| self.accept(cpu, ipi.delivery, ipi.vector, false)),
@@ -209,11 +213,13 @@ impl Interrupts {
     /// Brings a message to the local APICs it is for.
     fn deliver(&self, message: Message) {
         let Message { destination, delivery, vector, level } = message;
-        let mut matching = (0..self.cpus.len()).filter(|&cpu| lock(&self.cpus[cpu].apic).matches(destination));
+        let mut matching =
+            (0..self.cpus.len()).filter(|&cpu| lock(&self.cpus[cpu].apic).matches(destination));
         if delivery == Delivery::LowestPriority && self.cpus.len() > 1 {
             let turn = self.turn.fetch_add(1, Ordering::Relaxed);
             let count = self.cpus.len();
-            let busy = |&cpu: &usize| lock(&self.cpus[cpu].apic).arbitration_priority().map(|busy| (busy, cpu));
+            let busy =
+                |&cpu: &usize| lock(&self.cpus[cpu].apic).arbitration_priority().map(|busy| (busy, cpu));
             // Among equals each has its turn.
             let best = matching
                 .filter_map(|cpu| busy(&cpu))

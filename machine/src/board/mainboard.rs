@@ -19,14 +19,12 @@ use serde::{Deserialize, Serialize};
 use super::alarm::AlarmClock;
 use super::control::Control;
 use super::interrupts::Interrupts;
-use super::misc::{DebugExit, DebugPort, Panic, Scratch};
+use super::misc::{DebugExit, DebugPort, PANIC_PORT, Panic, Scratch};
 use super::registers::{ElcrPorts, IoApicPage, PicPorts, PmPorts};
 use super::seat::{At, Seat, Seated, Wiring, lock};
 use super::serial::{ConsoleInput, Serial};
 use crate::bus::{MmioBus, PortBus};
-use crate::chip::{
-    I8042, MemorySizes, PM_BASE, PM_LENGTH, Pit, PowerManagement, Rtc, SystemControl,
-};
+use crate::chip::{I8042, MemorySizes, PM_BASE, PM_LENGTH, Pit, PowerManagement, Rtc, SystemControl};
 use crate::pci::{ConfigAddressPort, ConfigDataPort, HostBridge, PciBus, Slot};
 
 /// Where the I/O APIC's registers are.
@@ -84,7 +82,12 @@ struct Chips {
 }
 
 impl Chips {
-    fn seat(equipment: &Equipment, memory: MemorySizes, wiring: &Wiring, interrupts: &Arc<Interrupts>) -> Self {
+    fn seat(
+        equipment: &Equipment,
+        memory: MemorySizes,
+        wiring: &Wiring,
+        interrupts: &Arc<Interrupts>,
+    ) -> Self {
         let first = equipment.attention.len();
         let serial = |n: usize| {
             let connected = equipment.consoles[n].is_some();
@@ -316,5 +319,5 @@ fn claim_debug_ports(ports: &mut PortBus, control: &Arc<Control>) {
     ports.claim(0xf4, 4, Width::Dword, Arc::new(DebugExit(control.clone())));
     ports.claim(0xe9, 1, Width::Byte, Arc::new(DebugPort::default()));
     ports.claim(0x402, 1, Width::Byte, Arc::new(DebugPort::default()));
-    ports.claim(Panic::PORT, 1, Width::Byte, Arc::new(Panic(control.clone())));
+    ports.claim(PANIC_PORT, 1, Width::Byte, Arc::new(Panic(control.clone())));
 }

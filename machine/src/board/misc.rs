@@ -1,8 +1,8 @@
 //! The ports with nothing behind them worth a chip: debug exit, debug consoles, POST code, DMA pages,
 //! the panic notifier.
 
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use engine::Width;
 
@@ -27,19 +27,18 @@ impl PortDevice for DebugExit {
 /// QEMU's `pvpanic`: bit 0 says that the guest panicked, bit 1 that a crash kernel takes over.
 pub struct Panic(pub Arc<Control>);
 
-impl Panic {
-    /// The port QEMU uses.
-    pub const PORT: u16 = 0x505;
-    const PANICKED: u32 = 1;
-}
+/// Where QEMU has `pvpanic`.
+pub const PANIC_PORT: u16 = 0x505;
+
+const PANICKED: u32 = 1;
 
 impl PortDevice for Panic {
     fn read(&self, _: u16, _: Width) -> u32 {
-        Self::PANICKED
+        PANICKED
     }
 
     fn write(&self, _: u16, _: Width, value: u32) {
-        if value & Self::PANICKED != 0 {
+        if value & PANICKED != 0 {
             self.0.ask(Request::GuestPanic);
         }
     }

@@ -29,7 +29,8 @@ impl CpuPort {
             }
             (0..width.bytes() as u32).rev().fold(0, |value, n| {
                 let at = offset + n;
-                let byte = if at < 0x1000 { apic.read_page(at & !3, now) >> (8 * (at & 3)) & 0xff } else { 0xff };
+                let byte =
+                    if at < 0x1000 { apic.read_page(at & !3, now) >> (8 * (at & 3)) & 0xff } else { 0xff };
                 value << 8 | u64::from(byte)
             })
         })
@@ -39,7 +40,8 @@ impl CpuPort {
     fn write_apic(&self, offset: u32, width: Width, value: u64) {
         if width == Width::Dword && offset & 15 == 0 {
             let interrupts = &self.board.interrupts;
-            let effect = interrupts.with_apic(self.cpu, |apic, now| apic.write_page(offset, value as u32, now));
+            let effect =
+                interrupts.with_apic(self.cpu, |apic, now| apic.write_page(offset, value as u32, now));
             interrupts.perform(self.cpu, effect);
         }
     }

@@ -69,7 +69,9 @@ impl PortDevice for PmPorts {
             return self.0.with(|_, now| PowerManagement::timer(now));
         }
         self.0.with(|pm, now| {
-            (0..width.bytes() as u16).rev().fold(0, |value, n| value << 8 | u32::from(pm.read(offset + n, now)))
+            (0..width.bytes() as u16)
+                .rev()
+                .fold(0, |value, n| value << 8 | u32::from(pm.read(offset + n, now)))
         })
     }
 

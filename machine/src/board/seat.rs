@@ -79,8 +79,6 @@ impl<C: Chip> Seat<C> {
 pub trait Seated: Send + Sync {
     /// The deadline has come.
     fn expire(&self);
-    /// The slot in the alarm clock.
-    fn slot(&self) -> usize;
     /// The chip's state.
     fn save(&self) -> Record;
     /// Puts a state back.
@@ -93,10 +91,6 @@ pub trait Seated: Send + Sync {
 impl<C: Chip + Saved> Seated for Seat<C> {
     fn expire(&self) {
         self.with(|_, _| ());
-    }
-
-    fn slot(&self) -> usize {
-        self.slot
     }
 
     fn save(&self) -> Record {

@@ -187,10 +187,6 @@ impl Seated for Serial {
         self.seat.expire();
     }
 
-    fn slot(&self) -> usize {
-        self.seat.slot()
-    }
-
     fn save(&self) -> Record {
         self.seat.save()
     }

@@ -71,9 +71,9 @@ impl PortBus {
         }
         (0..width.bytes() as u16).rev().fold(0, |value, index| {
             let at = port.wrapping_add(index);
-            let byte = self.claim_at(at).map_or(0xff, |claim| {
-                claim.device.read(at - claim.start, Width::Byte) & 0xff
-            });
+            let byte = self
+                .claim_at(at)
+                .map_or(0xff, |claim| claim.device.read(at - claim.start, Width::Byte) & 0xff);
             value << 8 | byte
         })
     }

@@ -321,7 +321,9 @@ impl Counter {
         }
         self.gate = gate;
         self.run = match (self.mode, self.run) {
-            (1 | 5, Run::Armed | Run::Counting { .. }) if gate => Run::Counting { since: tick.wrapping_add(1) },
+            (1 | 5, Run::Armed | Run::Counting { .. }) if gate => {
+                Run::Counting { since: tick.wrapping_add(1) }
+            }
             (2 | 3, Run::Held { .. }) if gate => Run::Counting { since: tick.wrapping_add(1) },
             (0 | 4, Run::Held { elapsed }) if gate => Run::Counting { since: tick.wrapping_sub(elapsed) },
             (0 | 2..=4, Run::Counting { .. }) if !gate => {

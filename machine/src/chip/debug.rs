@@ -34,7 +34,11 @@ mod tests {
     fn lines_come_out_whole_and_bounded() {
         let mut console = DebugConsole::default();
         assert!(b"boot\x1b".iter().all(|&byte| console.write(byte).is_none()));
-        assert_eq!(console.write(b'\n').as_deref(), Some("boot\\x1b"), "control characters are shown, not sent");
+        assert_eq!(
+            console.write(b'\n').as_deref(),
+            Some("boot\\x1b"),
+            "control characters are shown, not sent"
+        );
         let flood: Vec<_> = (0..10_000).filter_map(|_| console.write(b'x')).collect();
         assert_eq!(flood.len(), 10_000 / MOST);
     }

@@ -100,7 +100,8 @@ impl IoApic {
             0 | 2 => u32::from(self.id) << 24, // the arbitration ID follows the ID
             1 => VERSION,
             select => {
-                let entry = usize::from(select).checked_sub(0x10).and_then(|index| self.entries.get(index / 2));
+                let entry =
+                    usize::from(select).checked_sub(0x10).and_then(|index| self.entries.get(index / 2));
                 entry.map_or(0, |&entry| if select & 1 == 0 { entry as u32 } else { (entry >> 32) as u32 })
             }
         }

@@ -24,7 +24,7 @@ pub use lapic::{Arrival, Delivery, Destination, Effect, Ipi, LocalApic, Shorthan
 pub use pic::PicPair;
 pub use pit::Pit;
 pub use pm::{PM_BASE, PM_LENGTH, PowerManagement, S5};
-pub use rtc::{MemorySizes, Rtc};
+pub use rtc::{CENTURY, MemorySizes, Rtc};
 pub use system_control::SystemControl;
 pub use uart::{OUTPUT_CAPACITY, Uart};
 

@@ -285,7 +285,11 @@ impl PicPair {
     /// A register is written.
     pub fn write(&mut self, slave: bool, odd: bool, value: u8) {
         let pic = if slave { &mut self.slave } else { &mut self.master };
-        if odd { pic.write_data(value) } else { pic.write_command(value) }
+        if odd {
+            pic.write_data(value)
+        } else {
+            pic.write_command(value)
+        }
         self.cascade();
     }
 

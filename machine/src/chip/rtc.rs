@@ -83,15 +83,7 @@ impl Rtc {
         ram[0x5d] = (memory.high >> 32).min(0xff) as u8;
         let sum: u16 = ram[0x10..0x2e].iter().map(|&byte| u16::from(byte)).sum();
         ram[0x2e..0x30].copy_from_slice(&sum.to_be_bytes());
-        Self {
-            index: 0,
-            ram,
-            flags: 0,
-            offset: unix_nanoseconds,
-            standing: None,
-            weekday_shift: 0,
-            seen: 0,
-        }
+        Self { index: 0, ram, flags: 0, offset: unix_nanoseconds, standing: None, weekday_shift: 0, seen: 0 }
     }
 
     fn control(&self) -> u8 {
@@ -344,7 +336,9 @@ mod tests {
     fn the_guest_sets_the_clock_under_set() {
         let mut rtc = rtc();
         write(&mut rtc, REGISTER_B, B_SET | B_24_HOURS, 500);
-        for (register, value) in [(CENTURY, 0x19), (9, 0x99), (8, 0x12), (7, 0x31), (4, 0x23), (2, 0x58), (0, 0x57)] {
+        for (register, value) in
+            [(CENTURY, 0x19), (9, 0x99), (8, 0x12), (7, 0x31), (4, 0x23), (2, 0x58), (0, 0x57)]
+        {
             write(&mut rtc, register, value, 900);
         }
         assert_eq!(clock(&mut rtc, 5 * SECOND as u64)[1..4], [0x99, 0x12, 0x31], "it stands");

@@ -335,28 +335,83 @@ impl Saved for Uart {
 
     fn save(&self) -> UartState {
         let Self {
-            divisor, ier, lcr, mcr, errors, msr, scratch, fifo_enabled, trigger, empty_pending, last_receive,
-            timed_out, received, transmitter, output,
+            divisor,
+            ier,
+            lcr,
+            mcr,
+            errors,
+            msr,
+            scratch,
+            fifo_enabled,
+            trigger,
+            empty_pending,
+            last_receive,
+            timed_out,
+            received,
+            transmitter,
+            output,
         } = self.clone();
         UartState {
-            divisor, ier, lcr, mcr, errors, msr, scratch, fifo_enabled, trigger: trigger as u8, empty_pending,
-            last_receive, timed_out, received: received.into(), transmitter: transmitter.into(), output: output.into(),
+            divisor,
+            ier,
+            lcr,
+            mcr,
+            errors,
+            msr,
+            scratch,
+            fifo_enabled,
+            trigger: trigger as u8,
+            empty_pending,
+            last_receive,
+            timed_out,
+            received: received.into(),
+            transmitter: transmitter.into(),
+            output: output.into(),
         }
     }
 
     fn restore(&mut self, state: UartState) -> Result<(), RestoreError> {
         let UartState {
-            divisor, ier, lcr, mcr, errors, msr, scratch, fifo_enabled, trigger, empty_pending, last_receive,
-            timed_out, received, transmitter, output,
+            divisor,
+            ier,
+            lcr,
+            mcr,
+            errors,
+            msr,
+            scratch,
+            fifo_enabled,
+            trigger,
+            empty_pending,
+            last_receive,
+            timed_out,
+            received,
+            transmitter,
+            output,
         } = state;
         ensure::<Self>(ier & !0xf == 0 && mcr & !0x1f == 0 && errors & !LSR_ERRORS == 0, "a reserved bit")?;
         let depth = if fifo_enabled { FIFO } else { 1 };
         ensure::<Self>(received.len() <= depth && transmitter.len() <= depth, "a FIFO is too full")?;
         ensure::<Self>(output.len() <= OUTPUT_CAPACITY + FIFO, "the output is too long")?;
-        ensure::<Self>(matches!(trigger, 1 | 4 | 8 | 14) && (fifo_enabled || trigger == 1), "the trigger level")?;
+        ensure::<Self>(
+            matches!(trigger, 1 | 4 | 8 | 14) && (fifo_enabled || trigger == 1),
+            "the trigger level",
+        )?;
         *self = Self {
-            divisor, ier, lcr, mcr, errors, msr, scratch, fifo_enabled, trigger: trigger.into(), empty_pending,
-            last_receive, timed_out, received: received.into(), transmitter: transmitter.into(), output: output.into(),
+            divisor,
+            ier,
+            lcr,
+            mcr,
+            errors,
+            msr,
+            scratch,
+            fifo_enabled,
+            trigger: trigger.into(),
+            empty_pending,
+            last_receive,
+            timed_out,
+            received: received.into(),
+            transmitter: transmitter.into(),
+            output: output.into(),
         };
         Ok(())
     }

@@ -118,7 +118,9 @@ impl PciBus {
         let windows = self
             .functions
             .iter()
-            .flat_map(|(_, function)| function.windows().into_iter().map(|window| (window, Arc::clone(function))))
+            .flat_map(|(_, function)| {
+                function.windows().into_iter().map(|window| (window, Arc::clone(function)))
+            })
             .collect();
         *self.windows.write().unwrap_or_else(PoisonError::into_inner) = windows;
     }
@@ -141,9 +143,8 @@ impl PciBus {
     }
 
     fn config_read(&self, offset: u16, width: Width) -> u32 {
-        self.selected().map_or(u32::MAX, |(function, register)| {
-            function.config_read(register | offset as u8, width)
-        })
+        self.selected()
+            .map_or(u32::MAX, |(function, register)| function.config_read(register | offset as u8, width))
     }
 
     fn config_write(&self, offset: u16, width: Width, value: u32) {
@@ -197,7 +198,8 @@ impl PciBus {
     /// If a function is missing or refuses.
     pub fn restore(&self, address: u32, records: &[base::Record]) -> Result<(), base::RestoreError> {
         if records.len() != self.functions.len() {
-            let reason = format!("{} PCI functions are saved, {} are here", records.len(), self.functions.len());
+            let reason =
+                format!("{} PCI functions are saved, {} are here", records.len(), self.functions.len());
             return Err(base::RestoreError::Invalid { kind: "pci", reason });
         }
         for ((_, function), record) in self.functions.iter().zip(records) {

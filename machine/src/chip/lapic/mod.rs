@@ -283,7 +283,8 @@ impl LocalApic {
     fn local_interrupt(&mut self, entry: usize) -> bool {
         let entry = self.lvt[entry];
         if entry & MASKED == 0 {
-            return self.accept(Delivery::from_bits(u64::from(entry >> 8)), entry as u8, false) == Arrival::Nmi;
+            return self.accept(Delivery::from_bits(u64::from(entry >> 8)), entry as u8, false)
+                == Arrival::Nmi;
         }
         false
     }

@@ -4,7 +4,7 @@
 use super::message::{Delivery, Ipi};
 use super::timer::Mode;
 use super::{
-    Effect, ERROR, ILLEGAL_REGISTER, LINT0, LINT1, LVTS, LocalApic, MASKED, SEND_ILLEGAL_VECTOR, TIMER,
+    ERROR, Effect, ILLEGAL_REGISTER, LINT0, LINT1, LVTS, LocalApic, MASKED, SEND_ILLEGAL_VECTOR, TIMER,
 };
 
 pub(super) const ID: u32 = 0x20;

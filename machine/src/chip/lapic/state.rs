@@ -56,17 +56,50 @@ impl Saved for LocalApic {
         } = *self;
         let timer = timer.clone();
         LocalApicState {
-            id, base, tpr, ldr, dfr, svr, esr, errors, icr, lvt, irr, isr, tmr, timer, start_up, external,
+            id,
+            base,
+            tpr,
+            ldr,
+            dfr,
+            svr,
+            esr,
+            errors,
+            icr,
+            lvt,
+            irr,
+            isr,
+            tmr,
+            timer,
+            start_up,
+            external,
         }
     }
 
     fn restore(&mut self, state: LocalApicState) -> Result<(), RestoreError> {
         let LocalApicState {
-            id, base, tpr, ldr, dfr, svr, esr, errors, icr, lvt, irr, isr, tmr, timer, start_up, external,
+            id,
+            base,
+            tpr,
+            ldr,
+            dfr,
+            svr,
+            esr,
+            errors,
+            icr,
+            lvt,
+            irr,
+            isr,
+            tmr,
+            timer,
+            start_up,
+            external,
         } = state;
         ensure::<Self>(id == self.id, "it belongs to another vCPU")?;
         let address = (1 << x86::paging::PHYSICAL_BITS) - 0x1000;
-        ensure::<Self>(base & !(address | BASE_BSP | BASE_X2 | BASE_ENABLE) == 0, "a reserved bit of the base")?;
+        ensure::<Self>(
+            base & !(address | BASE_BSP | BASE_X2 | BASE_ENABLE) == 0,
+            "a reserved bit of the base",
+        )?;
         ensure::<Self>(base & (BASE_X2 | BASE_ENABLE) != BASE_X2, "x2APIC without APIC")?;
         ensure::<Self>(dfr < 16 && svr & !0x1ff == 0, "a register is too wide")?;
         let sound = |(index, entry): (usize, &u32)| entry & !lvt_writable(index) == 0;
@@ -74,7 +107,22 @@ impl Saved for LocalApic {
         ensure::<Self>(irr.word(0) & 0xffff == 0 && isr.word(0) & 0xffff == 0, "a vector below 16")?;
         ensure::<Self>(timer.is_sound(), "the timer cannot be")?;
         *self = Self {
-            id, base, tpr, ldr, dfr, svr, esr, errors, icr, lvt, irr, isr, tmr, timer, start_up, external,
+            id,
+            base,
+            tpr,
+            ldr,
+            dfr,
+            svr,
+            esr,
+            errors,
+            icr,
+            lvt,
+            irr,
+            isr,
+            tmr,
+            timer,
+            start_up,
+            external,
         };
         Ok(())
     }

@@ -153,7 +153,9 @@ fn mode_switches_follow_the_state_diagram() {
 fn x2apic_registers_check_their_reserved_bits() {
     let mut apic = x2apic(0x105);
     assert_eq!((apic.read_msr(0x802, 0), apic.read_msr(0x803, 0)), (Ok(0x105), Ok(0x5_0014)));
-    for (index, value) in [(0x808, 0x100), (0x80b, 1), (0x802, 0), (0x80e, 0), (0x828, 1), (0x831, 0), (0x83f, 256)] {
+    for (index, value) in
+        [(0x808, 0x100), (0x80b, 1), (0x802, 0), (0x80e, 0), (0x828, 1), (0x831, 0), (0x83f, 256)]
+    {
         assert_eq!(apic.write_msr(index, value, 0), Err(MsrDenied), "{index:#x}");
     }
     for index in [0x800, 0x809, 0x80e, 0x82f, 0x831, 0x83f, 0x840, 0x8ff] {

@@ -123,9 +123,9 @@ impl Timer {
     pub fn expires(&self) -> Option<u64> {
         match self.mode {
             Mode::TscDeadline => (self.deadline != 0).then_some(self.deadline),
-            _ => self.running.map(|Countdown { since, count }| {
-                since.saturating_add(u64::from(count) * self.tick())
-            }),
+            _ => self
+                .running
+                .map(|Countdown { since, count }| since.saturating_add(u64::from(count) * self.tick())),
         }
     }
 
