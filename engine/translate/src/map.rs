@@ -17,9 +17,10 @@
 
 #![allow(unsafe_code)] // the table is raw memory shared with translated code
 
-use std::collections::HashSet;
 use std::io;
 use std::ptr::NonNull;
+
+use rustc_hash::FxHashSet;
 
 use crate::frame::{FRAME_BYTES, FramePage};
 use crate::memory::Mapping;
@@ -61,7 +62,7 @@ struct Filled {
 /// The shadow map of one context.
 pub(crate) struct ShadowMap {
     mapping: Mapping,
-    open: HashSet<usize>,
+    open: FxHashSet<usize>,
     filled: Vec<Filled>,
     jumps: Vec<u16>,
 }
@@ -72,7 +73,7 @@ impl ShadowMap {
         let mapping = Mapping::reserve(HEAD + PAGES * ENTRY)?;
         mapping.open(0, JUMP_BYTES)?;
         mapping.overlay(JUMP_BYTES, frame.file(), FRAME_BYTES)?;
-        let mut map = Self { mapping, open: HashSet::new(), filled: Vec::new(), jumps: Vec::new() };
+        let mut map = Self { mapping, open: FxHashSet::default(), filled: Vec::new(), jumps: Vec::new() };
         for slot in 0..JUMP_SLOTS {
             map.clear_jump(slot);
         }

@@ -1,9 +1,10 @@
 //! Translated blocks: where they are, what they were made from, how they are linked.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io;
 
 use base::{GuestMemory, PAGE_SIZE, RamOffset};
+use rustc_hash::FxHashMap;
 
 use crate::cache::CodeCache;
 use crate::emit::block::{Key, Surroundings, translate};
@@ -60,7 +61,7 @@ struct Link {
 #[derive(Default)]
 struct CodePage {
     generation: u64,
-    blocks: HashMap<(u16, Key), usize>,
+    blocks: FxHashMap<(u16, Key), usize>,
 }
 
 /// All blocks of a vCPU.
@@ -68,7 +69,7 @@ pub(crate) struct Store {
     pub cache: CodeCache,
     blocks: Vec<Block>,
     links: Vec<Link>,
-    pages: HashMap<usize, CodePage>,
+    pages: FxHashMap<usize, CodePage>,
     by_host: BTreeMap<u32, usize>,
     /// Blocks translated since the start.
     pub translated: u64,
@@ -84,7 +85,7 @@ impl Store {
             cache: CodeCache::new()?,
             blocks: Vec::new(),
             links: Vec::new(),
-            pages: HashMap::new(),
+            pages: FxHashMap::default(),
             by_host: BTreeMap::new(),
             translated: 0,
             invalidated: 0,

@@ -1,6 +1,6 @@
 //! Sites that are translated otherwise than at first, because they kept missing.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 pub(crate) use super::operand::Site;
 
@@ -12,7 +12,7 @@ const MOST: usize = 1 << 16;
 /// What was learnt of sites, by RAM page and offset.
 #[derive(Default)]
 pub(crate) struct Sites {
-    known: HashMap<(usize, u16), (u8, Site)>,
+    known: FxHashMap<(usize, u16), (u8, Site)>,
 }
 
 impl Sites {
