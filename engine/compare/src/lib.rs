@@ -1,17 +1,44 @@
 //! Differential checks between engines and the host's own CPU.
+//!
+//! The host has the guests' instruction set, so the oracle is free: random user-mode instruction sequences
+//! must leave the same registers, defined flags, extended state, memory and fault address on the host's CPU and
+//! in an engine.
+//!
+//! ```text
+//!  seed, index ──generate──► Case ──┬──► native::Native (a sandboxed child) ──► End ┐
+//!                                   └──► guest::Guest (a vCPU of an engine) ──► End ┴─ difference ─► shrink ─► report
+//! ```
+//!
+//! * [`generate`] makes a [`case::Case`]: a [`start::Start`] (registers, code, memory) and what is known of
+//!   its instructions, above all which flags they leave undefined ([`taint`]).
+//! * A [`subject::Subject`] runs it and gives an [`end::End`]: the host's CPU ([`native`]) or an engine ([`guest`]).
+//! * [`difference`] compares two ends; [`shrink`] makes a differing case small; [`report`] tells it.
+//! * [`campaign`] does that for many cases on several threads and keeps count ([`coverage`]).
+//!
+//! Comparing two engines is the same with two guests.
 
 #![deny(missing_docs)]
 
+pub mod campaign;
 pub mod case;
+pub mod coverage;
+pub mod difference;
 pub mod end;
 pub mod generate;
 pub mod guest;
 pub mod layout;
 pub mod native;
 pub mod offer;
+pub mod report;
+pub mod shrink;
 pub mod start;
 pub mod subject;
 pub mod taint;
+
+use iced_x86::Mnemonic;
+
+/// Cases that exercise every family there is, as good as surely.
+pub const ENOUGH: u64 = 10_000;
 
 /// Why a comparison could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -36,4 +63,40 @@ pub enum CompareError {
         /// How it stopped.
         exit: engine::Exit,
     },
+    /// No such mnemonic.
+    #[error("{0:?} is no mnemonic of an instruction; write it as the manual does, in any case")]
+    Mnemonic(String),
+    /// The instructions chosen are not offered or not comparable.
+    #[error("none of the instructions asked for is offered by both sides and comparable")]
+    NothingToRun,
+    /// A worker panicked.
+    #[error("a worker panicked; its message is above")]
+    Panicked,
+}
+
+/// Mnemonics by name, in any case.
+///
+/// # Errors
+/// [`CompareError::Mnemonic`] for a name that is none.
+pub fn parse_mnemonics(names: &[String]) -> Result<Vec<Mnemonic>, CompareError> {
+    names
+        .iter()
+        .map(|name| {
+            Mnemonic::values()
+                .find(|mnemonic| format!("{mnemonic:?}").eq_ignore_ascii_case(name))
+                .ok_or_else(|| CompareError::Mnemonic(name.clone()))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mnemonics_are_found_in_any_case() {
+        let names = ["ADD".to_owned(), "pshufb".to_owned()];
+        assert_eq!(parse_mnemonics(&names).unwrap(), [Mnemonic::Add, Mnemonic::Pshufb]);
+        assert!(matches!(parse_mnemonics(&["nonsense".to_owned()]), Err(CompareError::Mnemonic(_))));
+    }
 }

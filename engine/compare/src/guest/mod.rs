@@ -14,7 +14,7 @@ use base::{GuestMemory, GuestPhys};
 use engine::{Attention, Board, Budget, CpuLevel, CpuModel, Engine, Exit, Vcpu};
 use iced_x86::CpuidFeature;
 use x86::control::{cr0, cr4, efer};
-use x86::{CpuState, Gpr, Segment, SegmentRegister, TableRegister, Vector, access, xfeature};
+use x86::{CpuState, Gpr, Segment, SegmentRegister, TableRegister, Vector, access, flags, xfeature};
 
 use crate::CompareError;
 use crate::end::{End, Stop};
@@ -156,6 +156,8 @@ impl Guest {
             end.cr2 = state.cr2;
         }
         if end.vector == Vector::InvalidOpcode as u32 && end.rip == EXIT {
+            // The fault set RF in the frame; the program never had it.
+            end.rflags &= !flags::RF;
             end.stop = Stop::EXIT;
             end.vector = 0;
         }
