@@ -31,6 +31,9 @@ mod table;
 mod task;
 mod verify;
 
+#[cfg(test)]
+mod tests;
+
 use iced_x86::Instruction;
 
 pub(crate) use deliver::Event;

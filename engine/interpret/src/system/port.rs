@@ -4,7 +4,7 @@
 //! begins. A fault, or a round's end, leaves RIP at the instruction with what remains to be done in rCX.
 
 use engine::Width as BusWidth;
-use iced_x86::{Instruction, Mnemonic};
+use iced_x86::{Instruction, Mnemonic, Register};
 use x86::control::cr4;
 use x86::{Gpr, SegmentRegister, flags};
 
@@ -161,20 +161,18 @@ fn output_string<T: Width>(cpu: &mut Cpu, op: &Op) -> Step {
 
 /// Chooses what executes an instruction of this family.
 pub(crate) fn lower(instruction: &Instruction, op: &mut Op) -> Option<Exec> {
-    let mnemonic = instruction.mnemonic();
-    // The port of IN is its second operand, that of OUT its first; the other is the accumulator.
-    op.extra = u32::from(mnemonic == Mnemonic::In);
-    Some(match mnemonic {
-        Mnemonic::In => match instruction.op0_register().size() {
-            1 => input::<u8>,
-            2 => input::<u16>,
-            _ => input::<u32>,
-        },
-        Mnemonic::Out => match instruction.op1_register().size() {
-            1 => output::<u8>,
-            2 => output::<u16>,
-            _ => output::<u32>,
-        },
+    let by_width =
+        |register: Register, execs: [Exec; 3]| execs[register.size().trailing_zeros() as usize % 3];
+    Some(match instruction.mnemonic() {
+        // One operand is the accumulator, the other the port.
+        Mnemonic::In => {
+            op.extra = 1;
+            by_width(instruction.op0_register(), [input::<u8>, input::<u16>, input::<u32>])
+        }
+        Mnemonic::Out => {
+            op.extra = 0;
+            by_width(instruction.op1_register(), [output::<u8>, output::<u16>, output::<u32>])
+        }
         Mnemonic::Insb => input_string::<u8>,
         Mnemonic::Insw => input_string::<u16>,
         Mnemonic::Insd => input_string::<u32>,
