@@ -3,7 +3,8 @@
 use core::arch::asm;
 
 use crate::hw::cpu::{cr0_bits, cr4_bits, msr};
-use crate::hw::{cpu, cpuid, gdt, lapic, pages, pic};
+use crate::hw::ioapic::IoApic;
+use crate::hw::{cpu, cpuid, gdt, lapic, pages, pic, rtc};
 use crate::trap;
 
 /// Undoes whatever a test left behind: registers, tables, interrupt sources.
@@ -34,7 +35,11 @@ pub fn restore() {
 fn quiet() {
     pic::start();
     pic::stop();
+    if let Ok(ioapic) = IoApic::find() {
+        ioapic.mask_all();
+    }
     lapic::start();
+    rtc::quiet();
     trap::drain();
     pic::start();
 }

@@ -9,6 +9,7 @@ mod snippet;
 mod exceptions;
 mod fpu;
 mod integer;
+mod interrupts;
 mod memory;
 mod paging;
 mod user;
@@ -47,4 +48,15 @@ pub const FAMILIES: &[&[Test]] = &[
     paging::crossing::TESTS,
     paging::invalidation::TESTS,
     paging::user::TESTS,
+    interrupts::pic::TESTS,
+    interrupts::pit::TESTS,
+    interrupts::pm_timer::TESTS,
+    interrupts::rtc::TESTS,
+    interrupts::serial::TESTS,
+    interrupts::lapic::TESTS,
+    interrupts::lapic_timer::TESTS,
+    interrupts::ioapic::TESTS,
+    interrupts::nmi::TESTS,
+    interrupts::hlt::TESTS,
+    interrupts::x2apic::TESTS,
 ];

@@ -74,7 +74,7 @@ impl fmt::Display for Frame {
             "#MC",
             "#XM",
         ];
-        if self.vector == super::vector::PANIC.into() {
+        if self.vector == super::vector::PANIC {
             return write!(f, "panic");
         }
         match NAMES.get(self.vector as usize) {

@@ -4,6 +4,7 @@ use core::arch::asm;
 
 use super::vector;
 use crate::hw::gdt::{CODE64, Pointer};
+use crate::hw::lapic::SPURIOUS;
 use crate::sync::Racy;
 
 /// A 16-byte gate.
@@ -35,7 +36,7 @@ unsafe extern "C" {
 
 /// The gate our stub for `vector` is reached by.
 ///
-/// Double faults, NMIs and debug exceptions have stacks of their own, since each may interrupt
+/// Double faults, NMIs, debug exceptions and spurious interrupts have stacks of their own, since each may interrupt
 /// the handler of another.
 pub fn gate(number: u8) -> Gate {
     let ist = match number {
@@ -43,6 +44,7 @@ pub fn gate(number: u8) -> Gate {
         vector::NMI => 3,
         vector::DB => 4,
         0..32 => 1,
+        SPURIOUS => 6,
         _ => 5,
     };
     let dpl = if matches!(number, vector::BP | vector::OF) || number >= 0x80 { 3 } else { 0 };
