@@ -105,13 +105,10 @@ impl Cpu {
         } else {
             // Both pages must be writable before anything is read; a locked access that crosses pages is
             // not atomic towards other vCPUs here.
-            self.translate(linear, Access::Write, self.mode.view, segment)?;
-            self.translate(
-                self.wrap(linear.wrapping_add(T::SIZE - 1)),
-                Access::Write,
-                self.mode.view,
-                segment,
-            )?;
+            let view = self.mode.view;
+            let second = self.second_page(linear, T::SIZE, segment)?;
+            self.translate(linear, Access::Write, view, segment)?;
+            self.translate(second, Access::Write, view, segment)?;
         }
         let old = self.read::<T>(linear, segment)?;
         let new = change(old);
@@ -209,11 +206,12 @@ impl Cpu {
 
     /// [`Cpu::read_bytes`] with the rights of a view and unseen by data breakpoints.
     pub fn read_bytes_as(&mut self, view: View, linear: u64, into: &mut [u8], segment: u8) -> Step {
+        let len = into.len() as u64;
         let (first, second) = into.split_at_mut(first_part(linear, into.len()));
+        let there = self.second_page(linear, len, segment)?;
         let here = self.translate(linear, Access::Read, view, segment)?;
         if !second.is_empty() {
-            let linear = self.wrap(linear.wrapping_add(first.len() as u64));
-            match self.translate(linear, Access::Read, view, segment)? {
+            match self.translate(there, Access::Read, view, segment)? {
                 Place::Ram(at) => self.memory.read_at(at, second),
                 Place::Device(at) => self.device_read(at, second),
             }
@@ -228,10 +226,10 @@ impl Cpu {
     /// [`Cpu::write_bytes`] with the rights of a view and unseen by data breakpoints.
     pub fn write_bytes_as(&mut self, view: View, linear: u64, bytes: &[u8], segment: u8) -> Step {
         let (first, second) = bytes.split_at(first_part(linear, bytes.len()));
+        let there = self.second_page(linear, bytes.len() as u64, segment)?;
         let here = self.translate(linear, Access::Write, view, segment)?;
         if !second.is_empty() {
-            let linear = self.wrap(linear.wrapping_add(first.len() as u64));
-            match self.translate(linear, Access::Write, view, segment)? {
+            match self.translate(there, Access::Write, view, segment)? {
                 Place::Ram(at) => self.leave |= self.memory.write_at(at, second),
                 Place::Device(at) => self.device_write(at, second),
             }
@@ -280,6 +278,18 @@ impl Cpu {
             self.tlb.fill(table, linear, ram, page.rights);
         }
         Ok(Place::Ram(ram.plus(linear % PAGE_SIZE)))
+    }
+
+    /// Where an access of `len` bytes goes on in the next page: what a fault there tells as its address.
+    ///
+    /// # Errors
+    /// #GP or #SS if that is beyond the canonical addresses; this comes before any fault of the first page.
+    fn second_page(&mut self, linear: u64, len: u64, segment: u8) -> Result<u64, Raised> {
+        let second = self.wrap((linear & !(PAGE_SIZE - 1)).wrapping_add(PAGE_SIZE));
+        if self.mode.long && linear % PAGE_SIZE + len > PAGE_SIZE && !is_canonical(second) {
+            return Err(self.segment_fault(segment));
+        }
+        Ok(second)
     }
 
     /// #SS(0) for the stack segment, #GP(0) for others.

@@ -31,6 +31,8 @@ pub(crate) struct Block {
 #[derive(Debug)]
 pub(crate) struct BlockCache {
     slots: Vec<Option<Block>>,
+    /// One bit a slot that may hold a block, so that forgetting a few blocks costs little.
+    filled: Box<[u64; SLOTS / 64]>,
     /// Blocks decoded.
     pub decoded: u64,
     /// Blocks found stale.
@@ -39,7 +41,12 @@ pub(crate) struct BlockCache {
 
 impl Default for BlockCache {
     fn default() -> Self {
-        Self { slots: (0..SLOTS).map(|_| None).collect(), decoded: 0, invalidated: 0 }
+        Self {
+            slots: (0..SLOTS).map(|_| None).collect(),
+            filled: Box::new([0; SLOTS / 64]),
+            decoded: 0,
+            invalidated: 0,
+        }
     }
 }
 
@@ -105,12 +112,18 @@ impl BlockCache {
             return self.fill(slot, memory, model, start, rip, bits);
         }
         self.decoded += 1;
+        self.filled[slot / 64] |= 1 << (slot % 64);
         self.slots[slot] = Some(Block { start, generation, bits, bytes: bytes as u16, ops });
     }
 
     /// Forgets everything: the CPU model's answer to the same bytes may have changed.
     pub fn clear(&mut self) {
-        self.slots.iter_mut().for_each(|slot| *slot = None);
+        for (word, slots) in self.filled.iter_mut().zip(self.slots.chunks_mut(64)) {
+            while *word != 0 {
+                slots[word.trailing_zeros() as usize] = None;
+                *word &= *word - 1;
+            }
+        }
     }
 }
 
@@ -135,4 +148,26 @@ fn decode_block(model: &CpuModel, code: &[u8], rip: u64, bits: u8) -> Box<[Op]> 
 #[inline(always)]
 fn slot(start: RamOffset) -> usize {
     (start.0 ^ start.0 >> 15) as usize % SLOTS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engine::CpuLevel;
+
+    #[test]
+    fn clearing_forgets_every_block() {
+        let memory = GuestMemory::new(1 << 20).unwrap();
+        let model = CpuModel { level: CpuLevel::V1, vcpus: 1 };
+        let mut cache = BlockCache::default();
+        let starts = [0, 0x7ff, 0x8000, 0xf_f000].map(RamOffset);
+        let mut fill = |cache: &mut BlockCache| {
+            starts.iter().for_each(|&start| assert!(cache.at(&memory, &model, start, 0, 64).is_some()));
+            cache.decoded
+        };
+        assert_eq!(fill(&mut cache), 4);
+        assert_eq!(fill(&mut cache), 4, "all are kept");
+        cache.clear();
+        assert_eq!(fill(&mut cache), 8);
+    }
 }
