@@ -1,0 +1,25 @@
+//! Cargo commands. All build in one profile, so that nothing is compiled twice.
+
+use std::process::Command;
+
+use crate::tree::Tree;
+
+/// Whole-VM stories: run by a step of their own.
+pub const STORIES: &str = "ringfence-stories";
+
+/// A cargo command.
+pub fn cargo(words: &[&str]) -> Command {
+    // The one that runs this program, if it is one.
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(words);
+    command
+}
+
+/// A program of the workspace, as the build step left it.
+pub fn program(tree: &Tree, profile: &str, name: &str, words: &[&str]) -> Command {
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| tree.root().join("target"), |dir| tree.root().join(dir));
+    let mut command = Command::new(target.join(profile).join(name));
+    command.args(words);
+    command
+}

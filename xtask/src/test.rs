@@ -1,0 +1,48 @@
+//! `cargo xtask test`: everything that must hold before a change goes in.
+
+use anyhow::Result;
+
+use crate::cargo::{STORIES, cargo, program};
+use crate::check;
+use crate::step::Run;
+use crate::tree::Tree;
+
+/// How much of it.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Less of each: 50 000 random sequences instead of a million, a few seconds of fuzzing, no whole machines
+    #[arg(long)]
+    quick: bool,
+    /// Random instruction sequences to run natively and in the engines
+    #[arg(long, value_name = "N")]
+    sequences: Option<u64>,
+    /// Inputs for each fuzz target
+    #[arg(long, value_name = "N")]
+    inputs: Option<u64>,
+}
+
+/// Everything.
+pub fn all(run: &mut Run, tree: &Tree, options: &Options) -> Result<()> {
+    check::all(run, tree)?;
+    let stories = tree.has("tests/Cargo.toml");
+    let excluded: &[&str] = if stories { &["--exclude", STORIES] } else { &[] };
+    let everywhere =
+        |words: &[&'static str]| cargo(&[words, &["--release", "--workspace"], excluded].concat());
+
+    // With all targets, the programs come out with the same features as the tests, and are built once.
+    run.command("build", everywhere(&["build", "--quiet", "--all-targets"]))?;
+    run.command("tests of the crates", everywhere(&["test", "--quiet", "--no-fail-fast"]))?;
+
+    let sequences = options.sequences.unwrap_or(if options.quick { 50_000 } else { 1_000_000 }).to_string();
+    let jobs = std::thread::available_parallelism().map_or(1, usize::from).to_string();
+    let words = ["native", "--engine", "interpret", "--count", &sequences, "--jobs", &jobs];
+    run.command(
+        "random sequences against the host's CPU",
+        program(tree, "release", "ringfence-compare", &words),
+    )?;
+
+    if stories && !options.quick {
+        run.command("whole machines", cargo(&["test", "--release", "--package", STORIES]))?;
+    }
+    Ok(())
+}
