@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         unix_nanoseconds: now.as_nanos() as i64,
     };
     let config = VmConfig { command_line, vcpus, ..VmConfig::default() };
-    let vm = Vm::new(config, images, wires, &Interpreter::default())?;
+    let vm = Vm::new(config, images, wires, &Interpreter)?;
     let input = vm.console_input(0).ok_or("no COM1")?;
     std::thread::spawn(move || {
         let mut bytes = [0; 4096];

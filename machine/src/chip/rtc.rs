@@ -101,7 +101,7 @@ impl Rtc {
 
     fn encode(&self, value: i64) -> u8 {
         let value = value as u8;
-        if self.control() & B_BINARY != 0 { value } else { value / 10 << 4 | value % 10 }
+        if self.control() & B_BINARY != 0 { value } else { ((value / 10) << 4) | (value % 10) }
     }
 
     fn decode(&self, value: u8) -> i64 {

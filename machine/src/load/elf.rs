@@ -88,7 +88,7 @@ impl<'a> Elf<'a> {
                 .ok_or(LoadError::Malformed("its program headers wrap"))?;
             let segment = Segment::parse(fields, at, wide)
                 .ok_or(truncated("the program headers", at.saturating_add(entry_size)))?;
-            let end = segment.offset.checked_add(segment.file_size).unwrap_or(u64::MAX);
+            let end = segment.offset.saturating_add(segment.file_size);
             if end > found && matches!(segment.kind, PT_LOAD | PT_NOTE) {
                 return Err(truncated("a segment", end));
             }

@@ -125,9 +125,10 @@ impl LocalApic {
         }
     }
 
-    /// INIT arrives: all but the ID and IA32_APIC_BASE is as after reset (SDM vol. 3, 11.4.7.3).
+    /// INIT is carried out: all but the ID and IA32_APIC_BASE is as after reset (SDM vol. 3, 11.4.7.3). A
+    /// start-up IPI that arrived since INIT did stays: what came before INIT was forgotten then.
     pub fn init(&mut self) {
-        *self = Self { base: self.base, ..Self::new(self.id) };
+        *self = Self { base: self.base, start_up: self.start_up, ..Self::new(self.id) };
     }
 
     /// What a PC's firmware does on the bootstrap processor: virtual wire mode, so that the 8259 works.
