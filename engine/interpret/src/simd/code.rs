@@ -22,7 +22,7 @@ use std::mem::offset_of;
 use iced_x86::{Code as Opcode, Encoder, IcedError, Instruction, MemoryOperand, OpKind, Register};
 
 use crate::simd::frame::{VectorFrame, X87Frame};
-use crate::simd::plan::{Implied, Operand, Plan};
+use crate::simd::plan::{Implied, Operand, Plan, STATUS};
 
 /// Machine code of a stub for a frame of type `F`. Made only here, so that whoever calls it knows that it
 /// keeps the convention.
@@ -112,12 +112,12 @@ pub(crate) fn x87(instruction: &Instruction) -> Result<Code<X87Frame>, IcedError
     out.memory(Opcode::Stmxcsr_m32, offset_of!(X87Frame, host_mxcsr))?;
     out.memory(Opcode::Fnstcw_m2byte, offset_of!(X87Frame, host_fcw))?;
     out.memory(Opcode::Fxrstor64_m512byte, offset_of!(X87Frame, image))?;
-    if instruction.rflags_read() != 0 {
+    if instruction.rflags_read() & STATUS != 0 {
         out.memory(Opcode::Push_rm64, offset_of!(X87Frame, flags))?;
         out.push(&Instruction::with(Opcode::Popfq))?;
     }
     out.push(&normalised(instruction, offset_of!(X87Frame, memory))?)?;
-    if instruction.rflags_modified() != 0 {
+    if instruction.rflags_modified() & STATUS != 0 {
         out.push(&Instruction::with(Opcode::Pushfq))?;
         out.memory(Opcode::Pop_rm64, offset_of!(X87Frame, flags))?;
     }
@@ -199,4 +199,12 @@ impl Assembler {
 
 fn place(at: usize) -> MemoryOperand {
     MemoryOperand::with_base_displ(Register::RDI, at as i64)
+}
+
+#[cfg(test)]
+impl<F> Code<F> {
+    /// Other code that keeps the convention: the harness that tests compare with.
+    pub fn other(bytes: Vec<u8>) -> Self {
+        Self { bytes, frame: PhantomData }
+    }
 }

@@ -19,7 +19,9 @@ mod arena;
 mod code;
 mod frame;
 mod gate;
+mod gather;
 mod host;
+mod mask;
 mod mmx;
 mod moves;
 mod mxcsr;
@@ -54,6 +56,8 @@ pub(crate) fn lower(instruction: &Instruction, op: &mut Op) -> Option<Exec> {
         .or_else(|| mxcsr::lower(instruction))
         .or_else(|| xsave::lower(instruction))
         .or_else(|| x87::lower(instruction, op))
+        .or_else(|| mask::lower(instruction, op))
+        .or_else(|| gather::lower(instruction, op))
         .or_else(|| vector::lower_zero(instruction))
         .or_else(|| vector::lower(instruction, op))
 }

@@ -8,7 +8,9 @@
 //!   overflow, underflow and precision are not reported with it (11.5.3).
 //! * Unmasked underflow is reported for every tiny result, masked underflow only for those that are inexact as well
 //!   (4.9.1.5). With flush-to-zero, which unmasked underflow overrides, an exact tiny result is flushed and so
-//!   becomes inexact: the stub runs with it then, and every result that may be committed is the same.
+//!   becomes inexact: the stub runs with it then, and every result that may be committed is the same. Whether
+//!   the result was inexact before it was flushed tells a second run without. (A result that only its denormal form
+//!   makes inexact is reported as inexact, which hardware does not.)
 
 use iced_x86::{Instruction, Mnemonic};
 use x86::control::cr4;
@@ -30,13 +32,32 @@ const MASK_SHIFT: u32 = 7;
 const BEFORE: u32 = 0x07;
 /// Underflow.
 const UNDERFLOW: u32 = 0x10;
+/// Precision.
+const PRECISION: u32 = 0x20;
 /// Flush to zero.
 const FLUSH: u32 = 1 << 15;
 
 /// The MXCSR that a stub runs with.
+#[inline(always)]
 pub(crate) fn quiet(mxcsr: u32) -> u32 {
     let flush = if mxcsr & UNDERFLOW << MASK_SHIFT == 0 { FLUSH } else { 0 };
     (mxcsr & ALL | MASKS | flush) & !FLAGS
+}
+
+/// The same for the second run.
+pub(crate) fn quiet_unflushed(mxcsr: u32) -> u32 {
+    quiet(mxcsr) & !FLUSH
+}
+
+/// Did an instruction raise unmasked underflow?
+#[inline(always)]
+pub(crate) fn is_tiny(guest: u32, mxcsr: u32) -> bool {
+    mxcsr & UNDERFLOW & !(guest >> MASK_SHIFT) != 0
+}
+
+/// The flags of both runs together: precision from the second.
+pub(crate) fn tiny(first: u32, second: u32) -> u32 {
+    first & !PRECISION | second & PRECISION
 }
 
 impl Cpu {

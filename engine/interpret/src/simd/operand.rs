@@ -1,5 +1,7 @@
 //! Vector registers and memory operands.
 
+use base::PAGE_SIZE;
+
 use crate::cpu::Cpu;
 use crate::op::Op;
 use crate::raised::{Raised, Step};
@@ -45,6 +47,18 @@ impl Cpu {
             return Err(self.gp());
         }
         Ok(linear)
+    }
+
+    /// Proves that up to a page of memory may be written.
+    pub(crate) fn prove_write(&mut self, linear: u64, len: u64, segment: u8) -> Step {
+        let view = self.mode.view;
+        self.translate(linear, Access::Write, view, segment)?;
+        let here = PAGE_SIZE - linear % PAGE_SIZE;
+        if len > here {
+            let next = self.wrap(linear.wrapping_add(here));
+            self.translate(next, Access::Write, view, segment)?;
+        }
+        Ok(())
     }
 
     /// Loads a memory operand of 16 or 32 bytes.

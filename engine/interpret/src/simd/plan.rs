@@ -1,9 +1,13 @@
 //! How the operands of an SSE, AVX or MMX instruction are passed to its stub.
 
-use iced_x86::{EncodingKind, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind};
+use iced_x86::{EncodingKind, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, RflagsBits};
 
 use crate::simd::gate::Gate;
 use crate::simd::host::host_offers;
+
+/// The arithmetic flags as iced has them, which lists the x87 condition codes beside them.
+pub(crate) const STATUS: u32 =
+    RflagsBits::OF | RflagsBits::SF | RflagsBits::ZF | RflagsBits::AF | RflagsBits::CF | RflagsBits::PF;
 
 /// What an explicit operand is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -66,7 +70,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// The plan of an instruction that a stub may execute: one of these families, with a vector register among its
-    /// operands and an ordinary memory operand if any. Nothing else must ever run on the host.
+    /// operands (CVTTSD2SI may have none) and an ordinary memory operand if any. Nothing else must ever run on the host.
     pub fn of(instruction: &Instruction) -> Option<Self> {
         if !instruction.cpuid_features().iter().all(|&feature| host_offers(feature)) || instruction.is_vsib()
         {
@@ -91,7 +95,7 @@ impl Plan {
             gate: Gate::Mmx,
             vex,
             float: is_float(instruction.mnemonic()),
-            status: instruction.rflags_modified() != 0,
+            status: instruction.rflags_modified() & STATUS != 0,
             mmx: false,
         };
         for n in 0..instruction.op_count() {
@@ -120,12 +124,13 @@ impl Plan {
             }
         }
         plan.mmx = plan.operands.contains(&Operand::Mmx);
-        if !plan.mmx && !plan.operands.contains(&Operand::Vector) {
+        let vector = plan.operands.contains(&Operand::Vector);
+        if !(plan.mmx || vector || plan.float) {
             return None;
         }
         plan.gate = match () {
             () if vex => Gate::Avx,
-            () if plan.operands.contains(&Operand::Vector) => Gate::Sse,
+            () if vector || plan.float => Gate::Sse,
             () => Gate::Mmx,
         };
         plan.align = alignment(instruction.mnemonic(), vex, plan.bytes);

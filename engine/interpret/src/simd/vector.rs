@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 
 use iced_x86::{Instruction, Mnemonic};
+use x86::Gpr;
 use x86::flags::STATUS;
 
 use crate::cpu::Cpu;
@@ -10,6 +11,7 @@ use crate::op::{Exec, Op};
 use crate::raised::Step;
 use crate::simd::arena::ArenaError;
 use crate::simd::frame::VectorFrame;
+use crate::simd::gate::Gate;
 use crate::simd::plan::{Implied, Operand, Plan};
 use crate::simd::stub::{Key, Stubs};
 use crate::simd::{code, mmx, mxcsr};
@@ -23,25 +25,15 @@ pub(crate) fn prepare() -> Result<(), ArenaError> {
     STUBS.prepare()
 }
 
-const RAX: usize = 0;
-const RCX: usize = 1;
-const RDX: usize = 2;
-
 /// The register number of explicit operand `n`.
 #[inline(always)]
 fn register(op: &Op, n: usize) -> u8 {
     [op.dst, op.src, op.third, op.imm as u8][n]
 }
 
-/// Takes the operands to the stub, runs it, and commits what it gave unless there was a fault.
-fn execute(cpu: &mut Cpu, op: &Op) -> Step {
-    // `lower` put a number there that exists.
-    let Some(stub) = STUBS.at(op.extra) else { return Err(cpu.ud()) };
-    let plan = &stub.plan;
-    cpu.pass(plan.gate)?;
-    if plan.mmx {
-        cpu.wait()?;
-    }
+/// A frame with the registers that the instruction uses.
+#[inline(always)]
+fn registers(cpu: &Cpu, op: &Op, plan: &Plan) -> VectorFrame {
     let mut frame = VectorFrame::default();
     for (n, operand) in plan.operands.into_iter().enumerate() {
         match operand {
@@ -53,32 +45,50 @@ fn execute(cpu: &mut Cpu, op: &Op) -> Step {
             Operand::Memory | Operand::None => {}
         }
     }
-    match plan.implied {
-        Implied::None => {}
-        Implied::Mask => frame.vector[0] = cpu.ymm(0),
-        Implied::StringIndex | Implied::StringMask => {
-            frame.vector[0] = cpu.ymm(0);
-            frame.general[..2].copy_from_slice(&[cpu.gpr[RAX], cpu.gpr[RDX]]);
-        }
+    if plan.implied != Implied::None {
+        frame.vector[0] = cpu.ymm(0);
     }
-    let bytes = usize::from(plan.bytes);
+    if matches!(plan.implied, Implied::StringIndex | Implied::StringMask) {
+        frame.general = [cpu.get(Gpr::Rax), cpu.get(Gpr::Rdx), 0];
+    }
+    frame
+}
+
+/// Takes the operands to the stub, runs it, and commits what it gave unless there was a fault.
+fn execute(cpu: &mut Cpu, op: &Op) -> Step {
+    // `lower` put a number there that exists.
+    let Some(stub) = STUBS.at(op.extra) else { return Err(cpu.ud()) };
+    let plan = &stub.plan;
+    cpu.pass(plan.gate)?;
+    if plan.mmx {
+        cpu.wait()?;
+    }
+    let mut frame = registers(cpu, op, plan);
+    let memory = ..usize::from(plan.bytes);
     let mut linear = 0;
-    if bytes != 0 {
+    if plan.bytes != 0 {
         let access = if plan.stores { Access::Write } else { Access::Read };
-        linear = cpu.aligned(op, bytes as u64, plan.align.into(), access)?;
+        linear = cpu.aligned(op, plan.bytes.into(), plan.align.into(), access)?;
         if plan.loads {
-            cpu.read_bytes(linear, &mut frame.memory[..bytes], op.segment)?;
+            cpu.read_bytes(linear, &mut frame.memory[memory], op.segment)?;
         }
     }
     if plan.float {
-        frame.mxcsr = mxcsr::quiet(cpu.state.fpu.legacy.mxcsr);
-    }
-    stub.entry.call(&mut frame);
-    if plan.float {
+        let guest = cpu.state.fpu.legacy.mxcsr;
+        frame.mxcsr = mxcsr::quiet(guest);
+        stub.entry.call(&mut frame);
+        if mxcsr::is_tiny(guest, frame.mxcsr) {
+            let mut again = VectorFrame { memory: frame.memory, ..registers(cpu, op, plan) };
+            again.mxcsr = mxcsr::quiet_unflushed(guest);
+            stub.entry.call(&mut again);
+            frame.mxcsr = mxcsr::tiny(frame.mxcsr, again.mxcsr);
+        }
         cpu.float_fault(frame.mxcsr)?;
+    } else {
+        stub.entry.call(&mut frame);
     }
     if plan.stores {
-        cpu.write_bytes(linear, &frame.memory[..bytes], op.segment)?;
+        cpu.write_bytes(linear, &frame.memory[memory], op.segment)?;
     }
     commit(cpu, op, plan, &frame);
     Ok(())
@@ -108,7 +118,7 @@ fn commit(cpu: &mut Cpu, op: &Op, plan: &Plan, frame: &VectorFrame) {
     }
     match plan.implied {
         Implied::None | Implied::Mask => {}
-        Implied::StringIndex => cpu.gpr[RCX] = frame.general[2],
+        Implied::StringIndex => cpu.set(Gpr::Rcx, frame.general[2]),
         Implied::StringMask if plan.vex => cpu.set_ymm(0, frame.vector[0]),
         Implied::StringMask => cpu.set_xmm::<false>(0, frame.vector[0][0]),
     }
@@ -135,7 +145,7 @@ pub(crate) fn lower(instruction: &Instruction, op: &mut Op) -> Option<Exec> {
 
 /// VZEROUPPER and VZEROALL: the eight registers that other than 64-bit code has, or all sixteen.
 fn zero<const ALL: bool>(cpu: &mut Cpu, _: &Op) -> Step {
-    cpu.pass(crate::simd::gate::Gate::Avx)?;
+    cpu.pass(Gate::Avx)?;
     let count = if cpu.mode.is_64() { 16 } else { 8 };
     cpu.state.fpu.ymm_high[..count].fill(0);
     if ALL {

@@ -1,6 +1,12 @@
 //! A CPU with a few pages of memory, to execute single instructions on.
 
-mod vector;
+mod differential;
+mod fault;
+mod float;
+mod mode;
+mod native;
+mod save;
+mod x87;
 
 use std::sync::Arc;
 
@@ -60,7 +66,9 @@ const CODE: u64 = 0x8000;
 fn cpu() -> Cpu {
     let memory = Arc::new(GuestMemory::new(1 << 20).unwrap());
     let entry = |at: u64, value: u64| _ = memory.store(RamOffset(at), value);
-    (entry(0x1000, 0x2003), entry(0x2000, 0x3003), entry(0x3000, 0x4003));
+    [(0x1000, 0x2003), (0x2000, 0x3003), (0x3000, 0x4003)]
+        .into_iter()
+        .for_each(|(at, value)| entry(at, value));
     (0..256).for_each(|page| entry(0x4000 + 8 * page, page << 12 | 3));
     entry(0x4000 + 8 * (READ_ONLY >> 12), READ_ONLY | 1);
     entry(0x4000 + 8 * (ABSENT >> 12), 0);

@@ -16,11 +16,11 @@ use crate::cpu::Cpu;
 use crate::op::{Exec, FLAT, Kind, Op};
 use crate::raised::Step;
 use crate::simd::arena::ArenaError;
-use crate::simd::code;
 use crate::simd::frame::X87Frame;
 use crate::simd::gate::Gate;
 use crate::simd::host::host_offers;
 use crate::simd::stub::{Key, Stubs};
+use crate::simd::{code, plan};
 use crate::walk::Access;
 
 /// How operands are passed.
@@ -106,8 +106,8 @@ pub(super) fn lower(instruction: &Instruction, op: &mut Op) -> Option<Exec> {
         let plan = Plan {
             bytes: if memory { instruction.memory_size().size() } else { 0 },
             stores,
-            reads_status: instruction.rflags_read() != 0,
-            writes_status: instruction.rflags_modified() != 0,
+            reads_status: instruction.rflags_read() & plan::STATUS != 0,
+            writes_status: instruction.rflags_modified() & plan::STATUS != 0,
         };
         (plan.bytes <= 16).then_some((code, plan))
     })?;

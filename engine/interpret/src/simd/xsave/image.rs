@@ -7,7 +7,6 @@ use x86::Legacy;
 use crate::cpu::Cpu;
 use crate::raised::Step;
 use crate::simd::mxcsr;
-use crate::walk::Access;
 
 /// Bytes of the standard format: legacy region, header, component 2. The compacted one has it in the same place.
 pub(super) const SIZE: usize = 832;
@@ -129,12 +128,9 @@ impl Image {
 
     /// Proves that these pieces may be written.
     pub fn prove(cpu: &mut Cpu, linear: u64, segment: u8, pieces: &[Range<usize>]) -> Step {
-        let view = cpu.mode.view;
         for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
-            for end in [piece.start, piece.end - 1] {
-                let at = cpu.wrap(linear.wrapping_add(end as u64));
-                cpu.translate(at, Access::Write, view, segment)?;
-            }
+            let at = cpu.wrap(linear.wrapping_add(piece.start as u64));
+            cpu.prove_write(at, piece.len() as u64, segment)?;
         }
         Ok(())
     }

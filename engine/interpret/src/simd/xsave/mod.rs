@@ -3,9 +3,9 @@
 mod components;
 mod fxsave;
 mod image;
+mod restore;
+mod save;
 mod xcr;
-mod xrstor;
-mod xsave;
 
 use iced_x86::Instruction;
 
@@ -14,7 +14,7 @@ use crate::op::Exec;
 /// Chooses what executes an instruction of this family.
 pub(crate) fn lower(instruction: &Instruction) -> Option<Exec> {
     fxsave::lower(instruction)
-        .or_else(|| xsave::lower(instruction))
-        .or_else(|| xrstor::lower(instruction))
+        .or_else(|| save::lower(instruction))
+        .or_else(|| restore::lower(instruction))
         .or_else(|| xcr::lower(instruction))
 }

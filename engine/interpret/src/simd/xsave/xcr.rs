@@ -1,18 +1,19 @@
 //! XGETBV and XSETBV: the extended control registers (SDM vol. 1, 13.3; vol. 3, 2.6).
 
-use iced_x86::{Code, Instruction};
+use iced_x86::{Code, CpuidFeature, Instruction};
 use x86::{Gpr, xfeature};
 
 use crate::cpu::Cpu;
 use crate::op::{Exec, Op};
 use crate::raised::Step;
+use crate::system;
 
-/// XCR0, or with ECX = 1 which of its components are in use.
+/// XCR0, or with ECX = 1 (which comes with XSAVEC here) those of its components that are in use.
 fn xgetbv(cpu: &mut Cpu, _: &Op) -> Step {
     cpu.osxsave()?;
     let value = match cpu.get(Gpr::Rcx) as u32 {
         0 => cpu.state.xcr0,
-        1 => cpu.state.xcr0 & cpu.in_use(),
+        1 if system::offers(&cpu.model, CpuidFeature::XSAVEC) => cpu.state.xcr0 & cpu.in_use(),
         _ => return Err(cpu.gp()),
     };
     cpu.set(Gpr::Rax, value & 0xffff_ffff);

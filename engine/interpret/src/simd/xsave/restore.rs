@@ -5,7 +5,7 @@ use x86::xfeature::{AVX, SSE, X87};
 
 use super::components::MXCSR_INITIAL;
 use super::image::{HEADER, Image, MXCSR, STACK, X87_CONTROL, XCOMP_BV, XSTATE_BV};
-use super::xsave::COMPACTED;
+use super::save::COMPACTED;
 use crate::cpu::Cpu;
 use crate::op::{Exec, Op};
 use crate::raised::{Raised, Step};
