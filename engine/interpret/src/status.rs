@@ -52,12 +52,20 @@ impl Status {
         }
     }
 
-    /// Leaves the flags of a result of width `T` whose CF and OF are known as such; AF is clear: shifts,
-    /// multiplications, bit manipulation.
+    /// Leaves the flags of a result of width `T` whose CF and OF are known as such; AF is clear: bit
+    /// manipulation.
     #[inline(always)]
     pub fn set_result<T: Width>(&mut self, result: u64, carry: bool, overflow: bool) {
         self.result = T::from_u64(result).signed() as u64;
         self.carries = top_bits(carry, overflow);
+        self.lazy = true;
+    }
+
+    /// The same with AF, undefined after shifts, set as AMD's CPUs do.
+    #[inline(always)]
+    pub fn set_shifted<T: Width>(&mut self, result: u64, carry: bool, overflow: bool) {
+        self.result = T::from_u64(result).signed() as u64;
+        self.carries = top_bits(carry, overflow) | 8;
         self.lazy = true;
     }
 

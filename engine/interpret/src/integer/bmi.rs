@@ -2,11 +2,12 @@
 //! the multiplications) and ADX (ADCX, ADOX).
 
 use iced_x86::{Instruction, Mnemonic};
+use x86::flags::{AF, PF, ZF};
 
 use super::operand::source;
 use super::shift::rotate_left;
 use crate::cpu::Cpu;
-use crate::op::{Exec, Op};
+use crate::op::{Exec, Kind, Op};
 use crate::raised::Step;
 use crate::width::Width;
 
@@ -51,14 +52,16 @@ fn low_bits(value: u64, n: u64) -> u64 {
     if n < 64 { value & ((1 << n) - 1) } else { value }
 }
 
-/// Start and length in the first two bytes of the control operand.
+/// Start and length in the first two bytes of the control operand. Only ZF, CF and OF are defined; the others
+/// are as on AMD's CPUs.
 fn bextr<T: Width>(cpu: &mut Cpu, op: &Op) -> Step {
     let a = source::<1, T>(cpu, op)?.to_u64();
     let control = T::get(cpu, op.third).to_u64();
     let (start, length) = (control & 0xff, control >> 8 & 0xff);
     let r = low_bits(a.checked_shr(start as u32).unwrap_or(0), length);
     T::set(cpu, op.dst, T::from_u64(r));
-    cpu.status.set_result::<T>(r, false, false);
+    let flag = |set, bit| if set { bit } else { 0 };
+    cpu.status.set_bits(AF | flag(r == 0, ZF) | flag((r as u8).count_ones().is_multiple_of(2), PF));
     Ok(())
 }
 
@@ -147,7 +150,7 @@ pub(super) fn lower(instruction: &Instruction, op: &mut Op) -> Option<Exec> {
         Mnemonic::Blsi => by_long_width!(op.width, blsi),
         Mnemonic::Blsmsk => by_long_width!(op.width, blsmsk),
         Mnemonic::Blsr => by_long_width!(op.width, blsr),
-        Mnemonic::Bextr => by_long_width!(op.width, bextr),
+        Mnemonic::Bextr if op.kinds[2] == Kind::Register => by_long_width!(op.width, bextr),
         Mnemonic::Bzhi => by_long_width!(op.width, bzhi),
         Mnemonic::Pdep => by_long_width!(op.width, pdep),
         Mnemonic::Pext => by_long_width!(op.width, pext),

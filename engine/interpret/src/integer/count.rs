@@ -1,6 +1,8 @@
-//! Finding and counting bits: BSF, BSR, TZCNT, LZCNT, POPCNT.
+//! Finding and counting bits: BSF, BSR, TZCNT, LZCNT, POPCNT. Flags left undefined are as on AMD's CPUs.
 
 use iced_x86::{Instruction, Mnemonic};
+
+use x86::flags::{CF, OF, PF, STATUS, ZF};
 
 use super::operand::source;
 use crate::cpu::Cpu;
@@ -24,11 +26,13 @@ fn leading<T: Width>(value: T) -> u64 {
 /// it and Intel's CPUs do it.
 fn scan<const FORWARD: bool, T: Width>(cpu: &mut Cpu, op: &Op) -> Step {
     let value = source::<1, T>(cpu, op)?;
-    if value.to_u64() != 0 {
-        let found = if FORWARD { trailing(value) } else { u64::from(T::BITS) - 1 - leading(value) };
-        T::set(cpu, op.dst, T::from_u64(found));
+    if value.to_u64() == 0 {
+        cpu.status.set_bits(ZF | PF);
+        return Ok(());
     }
-    cpu.status.set_zero(value.to_u64() == 0);
+    let found = if FORWARD { trailing(value) } else { u64::from(T::BITS) - 1 - leading(value) };
+    T::set(cpu, op.dst, T::from_u64(found));
+    cpu.status.set_bits(if found.count_ones().is_multiple_of(2) { PF } else { 0 });
     Ok(())
 }
 
@@ -36,15 +40,16 @@ fn zeroes<const TRAILING: bool, T: Width>(cpu: &mut Cpu, op: &Op) -> Step {
     let value = source::<1, T>(cpu, op)?;
     let count = if TRAILING { trailing(value) } else { leading(value) };
     T::set(cpu, op.dst, T::from_u64(count));
-    cpu.status.set_carry(value.to_u64() == 0);
-    cpu.status.set_zero(count == 0);
+    let carry = if value.to_u64() == 0 { CF } else { 0 };
+    let zero = if count == 0 { ZF } else { 0 };
+    cpu.status.replace(STATUS & !OF, carry | zero);
     Ok(())
 }
 
 fn ones<T: Width>(cpu: &mut Cpu, op: &Op) -> Step {
     let value = source::<1, T>(cpu, op)?.to_u64();
     T::set(cpu, op.dst, T::from_u64(u64::from(value.count_ones())));
-    cpu.status.set_bits(if value == 0 { x86::flags::ZF } else { 0 });
+    cpu.status.set_bits(if value == 0 { ZF } else { 0 });
     Ok(())
 }
 

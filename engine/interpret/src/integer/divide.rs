@@ -1,7 +1,8 @@
-//! DIV, IDIV. A quotient that does not fit raises #DE and changes nothing. The flags, undefined
-//! afterwards, stay.
+//! DIV, IDIV. A quotient that does not fit raises #DE and changes nothing. All flags are
+//! undefined afterwards; they are left as by AMD's CPUs.
 
 use iced_x86::{Instruction, Mnemonic};
+use x86::flags::{AF, PF, SF, ZF};
 use x86::{Exception, Gpr, Vector};
 
 use super::multiply::set_pair;
@@ -36,6 +37,7 @@ fn div<T: Width>(cpu: &mut Cpu, op: &Op) -> Step {
         return Err(divide_error(cpu));
     }
     set_pair::<T>(cpu, quotient as u64, remainder);
+    cpu.status.replace(SF | ZF | AF | PF, AF);
     Ok(())
 }
 
@@ -56,6 +58,7 @@ fn idiv<T: Width>(cpu: &mut Cpu, op: &Op) -> Step {
         return Err(divide_error(cpu));
     }
     set_pair::<T>(cpu, quotient as u64, remainder as u64);
+    cpu.status.replace(SF | ZF | AF | PF, AF);
     Ok(())
 }
 

@@ -10,30 +10,34 @@ use crate::status::Status;
 use crate::width::Width;
 
 /// Shifts `a` left or right and fills from `b`; `count` is not zero. A 16-bit shift by more than 16 is
-/// undefined; it goes on into `a` again, as if the operands stood in a ring.
+/// undefined: `b` goes on coming in, and CF is clear, as on AMD's CPUs.
 #[inline(always)]
 fn compute<const LEFT: bool, T: Width>(status: &mut Status, a: u64, b: u64, count: u32) -> u64 {
-    let ring = |low: u64, middle: u64, high: u64| {
-        u128::from(low) | u128::from(middle) << T::BITS | u128::from(high) << (2 * T::BITS % 128)
-    };
-    let (r, carry) = if LEFT {
-        // The ring read downwards: a, b, a. Bits leave at the top.
-        if T::BITS == 64 {
-            (a << count | b >> (64 - count), a >> (64 - count) & 1 != 0)
-        } else {
-            let whole = ring(a, b, a);
-            let shifted = whole << count;
-            ((shifted >> (2 * T::BITS)) as u64, shifted >> (3 * T::BITS) & 1 != 0)
-        }
-    } else if T::BITS == 64 {
-        (a >> count | b << (64 - count), a >> (count - 1) & 1 != 0)
+    let top = |value: u64| value >> (T::BITS - 1) & 1 != 0;
+    let beyond = T::BITS - count.min(T::BITS);
+    let (r, out) = if LEFT {
+        let r = if T::BITS == 64 { a << count | b >> beyond } else { left(a, b, count, T::BITS) };
+        (r, a >> beyond)
     } else {
-        let whole = ring(a, b, a);
-        ((whole >> count) as u64, whole >> (count - 1) & 1 != 0)
+        let r = if T::BITS == 64 { a >> count | b << beyond } else { right(a, b, count, T::BITS) };
+        (r, a >> (count - 1))
     };
-    let overflow = (a ^ r) >> (T::BITS - 1) & 1 != 0;
-    status.set_result::<T>(r, carry, overflow);
+    let carry = out & 1 != 0 && count <= T::BITS;
+    let overflow = if LEFT { top(r) != carry && count <= T::BITS } else { top(r) != top(r << 1) };
+    status.set_shifted::<T>(r, carry, overflow);
     r
+}
+
+/// The top of a:b:b, shifted left.
+fn left(a: u64, b: u64, count: u32, bits: u32) -> u64 {
+    let whole = u128::from(a) << (2 * bits) | u128::from(b) << bits | u128::from(b);
+    (whole << count >> (2 * bits)) as u64
+}
+
+/// The bottom of b:b:a, shifted right.
+fn right(a: u64, b: u64, count: u32, bits: u32) -> u64 {
+    let whole = u128::from(b) << (2 * bits) | u128::from(b) << bits | u128::from(a);
+    (whole >> count) as u64
 }
 
 #[inline(always)]

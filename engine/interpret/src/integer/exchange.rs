@@ -49,13 +49,13 @@ fn xadd_memory<T: Width>(cpu: &mut Cpu, op: &Op) -> Step {
     Ok(())
 }
 
+/// A register that differs is not even zero-extended.
 fn cmpxchg_register<T: Width>(cpu: &mut Cpu, op: &Op) -> Step {
     let (expected, found, new) = (T::get(cpu, RAX), T::get(cpu, op.dst), T::get(cpu, op.src));
     compare(&mut cpu.status, expected, found);
     if found == expected {
         T::set(cpu, op.dst, new);
     } else {
-        T::set(cpu, op.dst, found);
         T::set(cpu, RAX, found);
     }
     Ok(())

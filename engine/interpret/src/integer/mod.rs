@@ -85,6 +85,8 @@ mod random;
 mod shift;
 mod stack;
 mod string;
+#[cfg(test)]
+mod tests;
 
 use iced_x86::Instruction;
 

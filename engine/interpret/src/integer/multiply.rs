@@ -1,4 +1,4 @@
-//! MUL, IMUL with one to three operands, MULX.
+//! MUL, IMUL with one to three operands, MULX. The flags left undefined stay, as on AMD's CPUs.
 
 use iced_x86::{Instruction, Mnemonic};
 use x86::Gpr;
@@ -38,7 +38,7 @@ fn mul<T: Width>(cpu: &mut Cpu, op: &Op) -> Step {
     let b = source::<0, T>(cpu, op)?;
     let (low, high) = unsigned(T::get(cpu, RAX), b);
     set_pair::<T>(cpu, low, high);
-    cpu.status.set_result::<T>(low, high != 0, high != 0);
+    cpu.status.set_carry_overflow(high != 0, high != 0);
     Ok(())
 }
 
@@ -46,7 +46,7 @@ fn imul_pair<T: Width>(cpu: &mut Cpu, op: &Op) -> Step {
     let b = source::<0, T>(cpu, op)?;
     let (low, high, lost) = signed(T::get(cpu, RAX), b);
     set_pair::<T>(cpu, low, high);
-    cpu.status.set_result::<T>(low, lost, lost);
+    cpu.status.set_carry_overflow(lost, lost);
     Ok(())
 }
 
@@ -54,7 +54,7 @@ fn imul_register<T: Width>(cpu: &mut Cpu, op: &Op) -> Step {
     let b = source::<1, T>(cpu, op)?;
     let (low, _, lost) = signed(T::get(cpu, op.dst), b);
     T::set(cpu, op.dst, T::from_u64(low));
-    cpu.status.set_result::<T>(low, lost, lost);
+    cpu.status.set_carry_overflow(lost, lost);
     Ok(())
 }
 
@@ -62,7 +62,7 @@ fn imul_immediate<T: Width>(cpu: &mut Cpu, op: &Op) -> Step {
     let a = source::<1, T>(cpu, op)?;
     let (low, _, lost) = signed(a, T::from_u64(op.imm));
     T::set(cpu, op.dst, T::from_u64(low));
-    cpu.status.set_result::<T>(low, lost, lost);
+    cpu.status.set_carry_overflow(lost, lost);
     Ok(())
 }
 

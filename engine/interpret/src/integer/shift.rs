@@ -38,18 +38,18 @@ fn top<T: Width>(value: u64) -> bool {
 shift!(Shl, |status, a, count| {
     let r = a << count;
     let carry = if T::BITS == 64 { a >> (64 - count) } else { r >> T::BITS } & 1 != 0;
-    status.set_result::<T>(r, carry, top::<T>(r) != carry);
+    status.set_shifted::<T>(r, carry, top::<T>(r) != carry);
     r
 });
 shift!(Shr, |status, a, count| {
     let r = a >> count;
-    status.set_result::<T>(r, a >> (count - 1) & 1 != 0, top::<T>(a));
+    status.set_shifted::<T>(r, a >> (count - 1) & 1 != 0, top::<T>(r) != top::<T>(r << 1));
     r
 });
 shift!(Sar, |status, a, count| {
     let a = T::from_u64(a).signed();
     let r = (a >> count) as u64;
-    status.set_result::<T>(r, a >> (count - 1) & 1 != 0, false);
+    status.set_shifted::<T>(r, a >> (count - 1) & 1 != 0, false);
     r
 });
 shift!(Rol, |status, a, count| {
