@@ -231,7 +231,7 @@ impl<'a> Worker<'a> {
     /// Looks again at a case that differed, makes it small and reports it.
     fn investigate(&mut self, case: Case) -> Result<(), CompareError> {
         if self.strays(&case)? {
-            *self.coverage.void.entry("ran into the middle of an instruction").or_default() += 1;
+            *self.coverage.void.entry("ran backwards or into the middle of an instruction").or_default() += 1;
             return Ok(());
         }
         self.differing += 1;
@@ -268,11 +268,13 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Does it run through addresses that are none of its instructions'? Then nothing is known of what it
-    /// executes.
+    /// Does it run backwards, or through addresses that are none of its instructions'? Then nothing is known
+    /// of what it executes.
     fn strays(&mut self, case: &Case) -> Result<bool, CompareError> {
         let addresses = self.guest.trace(&case.start, 4 * crate::start::MOST_CODE)?;
         let code = case.start.rip()..case.start.rip() + case.start.code().len() as u64;
-        Ok(addresses.iter().any(|at| code.contains(at) && case.step_at(*at).is_none()))
+        let inside = |at: &u64| code.contains(at);
+        let backwards = addresses.windows(2).any(|two| two.iter().all(inside) && two[1] < two[0]);
+        Ok(backwards || addresses.iter().any(|at| inside(at) && case.step_at(*at).is_none()))
     }
 }

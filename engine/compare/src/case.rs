@@ -50,7 +50,15 @@ impl Case {
         if rip == crate::layout::EXIT {
             return self.undefined;
         }
-        self.step_at(rip).map_or(STATUS, |step| step.undefined)
+        let Some(step) = self.step_at(rip) else { return STATUS };
+        // When a repeated comparison faults, Intel gives the flags from before it, AMD those of the last
+        // comparison made.
+        let instruction = self.instruction(step);
+        let compares = FlagEffect::of(&instruction).undefines == 0 && instruction.rflags_written() != 0;
+        if compares && (instruction.has_rep_prefix() || instruction.has_repne_prefix()) {
+            return STATUS;
+        }
+        step.undefined
     }
 
     /// The instruction at a linear address.

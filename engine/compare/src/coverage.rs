@@ -21,11 +21,7 @@ pub struct Coverage {
 
 impl Default for Coverage {
     fn default() -> Self {
-        Self {
-            mnemonics: vec![0; Mnemonic::values().len()],
-            stops: BTreeMap::new(),
-            void: BTreeMap::new(),
-        }
+        Self { mnemonics: vec![0; Mnemonic::values().len()], stops: BTreeMap::new(), void: BTreeMap::new() }
     }
 }
 

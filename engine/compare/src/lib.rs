@@ -35,7 +35,9 @@ pub mod start;
 pub mod subject;
 pub mod taint;
 
-use iced_x86::Mnemonic;
+use iced_x86::{Code, Mnemonic};
+
+use generate::Family;
 
 /// Cases that exercise every family there is, as good as surely.
 pub const ENOUGH: u64 = 10_000;
@@ -64,7 +66,7 @@ pub enum CompareError {
         exit: engine::Exit,
     },
     /// No such mnemonic.
-    #[error("{0:?} is no mnemonic of an instruction; write it as the manual does, in any case")]
+    #[error("{0:?} is neither an instruction's mnemonic, as the manual has it, nor a family's name")]
     Mnemonic(String),
     /// The instructions chosen are not offered or not comparable.
     #[error("none of the instructions asked for is offered by both sides and comparable")]
@@ -74,19 +76,28 @@ pub enum CompareError {
     Panicked,
 }
 
-/// Mnemonics by name, in any case.
+/// Mnemonics by name, in any case; the name of a [`generate::Family`] stands for all of its mnemonics.
 ///
 /// # Errors
 /// [`CompareError::Mnemonic`] for a name that is none.
 pub fn parse_mnemonics(names: &[String]) -> Result<Vec<Mnemonic>, CompareError> {
-    names
-        .iter()
-        .map(|name| {
-            Mnemonic::values()
-                .find(|mnemonic| format!("{mnemonic:?}").eq_ignore_ascii_case(name))
-                .ok_or_else(|| CompareError::Mnemonic(name.clone()))
-        })
-        .collect()
+    let mut all = vec![];
+    for name in names {
+        let family = Family::ALL.into_iter().find(|family| format!("{family:?}").eq_ignore_ascii_case(name));
+        let before = all.len();
+        match family {
+            Some(family) => {
+                all.extend(Code::values().filter(|c| Family::of(*c) == family).map(Code::mnemonic));
+            }
+            None => all.extend(
+                Mnemonic::values().filter(|mnemonic| format!("{mnemonic:?}").eq_ignore_ascii_case(name)),
+            ),
+        }
+        if all.len() == before {
+            return Err(CompareError::Mnemonic(name.clone()));
+        }
+    }
+    Ok(all)
 }
 
 #[cfg(test)]
@@ -97,6 +108,7 @@ mod tests {
     fn mnemonics_are_found_in_any_case() {
         let names = ["ADD".to_owned(), "pshufb".to_owned()];
         assert_eq!(parse_mnemonics(&names).unwrap(), [Mnemonic::Add, Mnemonic::Pshufb]);
+        assert!(parse_mnemonics(&["string".to_owned()]).unwrap().contains(&Mnemonic::Movsb));
         assert!(matches!(parse_mnemonics(&["nonsense".to_owned()]), Err(CompareError::Mnemonic(_))));
     }
 }

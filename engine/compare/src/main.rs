@@ -40,7 +40,7 @@ struct NativeArguments {
     /// Only the sequence of this index.
     #[arg(long)]
     index: Option<u64>,
-    /// Only these instructions, by mnemonic: add,imul,pshufb.
+    /// Only these instructions, by mnemonic or family: add,imul,x87.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Threads; each has a child process of its own.

@@ -22,8 +22,7 @@ pub struct FlagEffect {
 impl FlagEffect {
     /// The effect of an instruction.
     pub fn of(instruction: &Instruction) -> Self {
-        let written =
-            instruction.rflags_written() | instruction.rflags_cleared() | instruction.rflags_set();
+        let written = instruction.rflags_written() | instruction.rflags_cleared() | instruction.rflags_set();
         let mut effect = Self {
             reads: bits(instruction.rflags_read()),
             defines: bits(written),

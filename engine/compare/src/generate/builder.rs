@@ -2,9 +2,7 @@
 //! (register values, undefined flags) is kept beside.
 
 use fastrand::Rng;
-use iced_x86::{
-    Code, Encoder, Instruction, InstructionInfoFactory, OpAccess, OpKind, Register,
-};
+use iced_x86::{Code, Encoder, Instruction, InstructionInfoFactory, OpAccess, OpKind, Register};
 use x86::Gpr;
 
 use crate::case::{Case, Step};

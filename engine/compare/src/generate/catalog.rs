@@ -95,6 +95,7 @@ fn is_offered(code: Code, offer: &Offer) -> bool {
     let info = code.op_code();
     info.is_instruction()
         && info.mode64()
+        && !info.fwait() // two instructions in one to iced: WAIT and the other are there by themselves
         && matches!(info.encoding(), EncodingKind::Legacy | EncodingKind::VEX)
         && info.decoder_option() == 0
         && code.cpuid_features().iter().all(|&feature| offer.has(feature))
@@ -144,13 +145,13 @@ fn agrees(code: Code) -> bool {
                 )
             }));
     // Far transfers need descriptors.
-    let far = matches!(
-        info.memory_size(),
-        MemorySize::SegPtr16 | MemorySize::SegPtr32 | MemorySize::SegPtr64
-    ) || matches!(code.mnemonic(), M::Retf)
-        || info.op_kinds().iter().any(|kind| {
-            matches!(kind, OpCodeOperandKind::farbr2_2 | OpCodeOperandKind::farbr4_2)
-        });
+    let far =
+        matches!(info.memory_size(), MemorySize::SegPtr16 | MemorySize::SegPtr32 | MemorySize::SegPtr64)
+            || matches!(code.mnemonic(), M::Retf)
+            || info
+                .op_kinds()
+                .iter()
+                .any(|kind| matches!(kind, OpCodeOperandKind::farbr2_2 | OpCodeOperandKind::farbr4_2));
     // 16-bit BSWAP is undefined.
     let undefined = code == Code::Bswap_r16;
     let machine = code

@@ -112,7 +112,9 @@ impl Family {
         use Mnemonic as M;
         match code.mnemonic() {
             M::Bt | M::Bts | M::Btr | M::Btc | M::Bsf | M::Bsr | M::Bswap => Self::Bits,
-            M::Shl | M::Sal | M::Shr | M::Sar | M::Rol | M::Ror | M::Rcl | M::Rcr | M::Shld | M::Shrd => Self::Bits,
+            M::Shl | M::Sal | M::Shr | M::Sar | M::Rol | M::Ror | M::Rcl | M::Rcr | M::Shld | M::Shrd => {
+                Self::Bits
+            }
             _ if code.is_string_instruction() => Self::String,
             M::Xlatb => Self::String,
             _ if code.is_stack_instruction() => Self::Stack,

@@ -1,6 +1,6 @@
 //! Memory operands: first where they shall lie, then by which base, index, scale and displacement.
 
-use iced_x86::{Instruction, MemorySize, OpKind, Register};
+use iced_x86::{Instruction, MemorySize, Mnemonic, OpKind, Register};
 use x86::Gpr;
 
 use super::builder::Builder;
@@ -84,8 +84,26 @@ impl Builder<'_> {
             self.wild(instruction);
             return None;
         }
-        self.furnish(at, size);
+        match instruction.mnemonic() {
+            Mnemonic::Ldmxcsr | Mnemonic::Vldmxcsr => self.furnish_mxcsr(at),
+            Mnemonic::Fxrstor | Mnemonic::Fxrstor64 => {
+                self.furnish(at, MemorySize::UInt64);
+                self.furnish_mxcsr(at + 24);
+            }
+            _ => self.furnish(at, size),
+        }
         Some(at)
+    }
+
+    /// A value for MXCSR: of bits that every CPU has, or with one that none has.
+    fn furnish_mxcsr(&mut self, at: u64) {
+        let mut value = self.random.u32(..0x1_0000) | if self.random.bool() { 0x1f80 } else { 0 };
+        if self.random.u8(..8) == 0 {
+            value |= 1 << self.random.u32(18..32);
+        }
+        if let Some(place) = offset(at) {
+            self.case.start.patch(place, &value.to_le_bytes());
+        }
     }
 
     /// Big operands stay whole: how much of one is written before a fault is for each CPU to decide.
@@ -184,11 +202,8 @@ impl Builder<'_> {
         if known && self.random.bool() || self.random.u8(..8) == 0 {
             return;
         }
-        let at = if self.random.u8(..4) == 0 {
-            registers::pointer(self.random)
-        } else {
-            self.place(size.size())
-        };
+        let at =
+            if self.random.u8(..4) == 0 { registers::pointer(self.random) } else { self.place(size.size()) };
         self.load(register, at);
         self.furnish(at, size);
     }

@@ -83,8 +83,7 @@ impl Generator {
                 builder.total = ordinal;
                 break;
             }
-            let family =
-                if builder.random.u8(..4) == 0 { self.family(builder.random) } else { main };
+            let family = if builder.random.u8(..4) == 0 { self.family(builder.random) } else { main };
             self.main_instruction(&mut builder, family);
         }
         builder.finish();
@@ -93,7 +92,9 @@ impl Generator {
     fn main_instruction(&self, builder: &mut Builder<'_>, family: Family) {
         let templates = self.catalog.family(family);
         for _ in 0..TRIES {
-            let Some(template) = templates.get(builder.random.usize(..templates.len().max(1))) else { return };
+            let Some(template) = templates.get(builder.random.usize(..templates.len().max(1))) else {
+                return;
+            };
             let done = match Family::of(template.code) {
                 Family::Branch => builder.branch(template),
                 family => {

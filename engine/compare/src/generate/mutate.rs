@@ -1,6 +1,6 @@
 //! Prefix juggling: bytes that no assembler writes but a CPU must understand.
 
-use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction};
+use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic};
 
 use super::builder::Builder;
 use super::catalog::Catalog;
@@ -38,7 +38,9 @@ impl Builder<'_> {
         if instruction.is_invalid() {
             return true;
         }
-        catalog.allows(instruction) && instruction.flow_control() == FlowControl::Next
+        // Double shifts are undefined by some counts; F3 90 with REX.B is PAUSE to some and XCHG to others.
+        let open = matches!(instruction.mnemonic(), Mnemonic::Shld | Mnemonic::Shrd | Mnemonic::Pause);
+        catalog.allows(instruction) && instruction.flow_control() == FlowControl::Next && !open
     }
 
     fn juggle(&mut self, bytes: &mut Vec<u8>) {

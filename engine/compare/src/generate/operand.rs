@@ -76,11 +76,39 @@ impl Builder<'_> {
         if template.unique && !self.make_unique(&mut instruction) {
             return false;
         }
-        self.emit(&instruction)
+        let done = self.emit(&instruction);
+        if done && matches!(template.code.mnemonic(), Mnemonic::Fxsave | Mnemonic::Fxsave64) {
+            self.hide_mask(&instruction);
+        }
+        done
+    }
+
+    /// Overwrites what FXSAVE has told of the CPU: the bits that MXCSR has, which a model may lack.
+    fn hide_mask(&mut self, fxsave: &Instruction) {
+        const MASK_AT: u64 = 28;
+        let mut store = Instruction::new();
+        store.set_code(Code::Mov_rm32_imm32);
+        store.set_op0_kind(OpKind::Memory);
+        store.set_segment_prefix(fxsave.segment_prefix());
+        store.set_memory_base(fxsave.memory_base());
+        store.set_memory_index(fxsave.memory_index());
+        store.set_memory_index_scale(fxsave.memory_index_scale());
+        let narrow = fxsave.memory_base().size() == 4;
+        store.set_memory_displ_size(if narrow { 4 } else { 8 });
+        let at = fxsave.memory_displacement64().wrapping_add(MASK_AT);
+        store.set_memory_displacement64(if narrow { u64::from(at as u32) } else { at });
+        store.set_op1_kind(OpKind::Immediate32);
+        store.set_immediate32(0);
+        self.emit(&store);
     }
 
     /// Emits what makes the instruction worthwhile.
     fn prepare(&mut self, template: &Template) {
+        if matches!(template.code, Code::Shld_rm16_r16_CL | Code::Shrd_rm16_r16_CL) {
+            // By more than 16 they are undefined.
+            let count = self.random.u64(..=16);
+            self.load(Gpr::Rcx, count);
+        }
         if self.random.u8(..8) == 0 {
             return;
         }
@@ -112,11 +140,6 @@ impl Builder<'_> {
                 let at = super::registers::pointer(self.random) & !7;
                 self.load(Gpr::Rbp, at);
             }
-            // 16-bit double shifts by more than 16 are undefined.
-            Mnemonic::Shld | Mnemonic::Shrd if operands[2] == K::cl => {
-                let count = self.random.u64(..=16);
-                self.load(Gpr::Rcx, count);
-            }
             _ => {}
         }
     }
@@ -127,7 +150,9 @@ impl Builder<'_> {
         let random = &mut *self.random;
         Some(match kind {
             K::r8_or_mem | K::r8_reg | K::r8_opcode => any(random, Register::AL, 20),
-            K::r16_or_mem | K::r16_reg | K::r16_reg_mem | K::r16_rm | K::r16_opcode => any(random, Register::AX, 16),
+            K::r16_or_mem | K::r16_reg | K::r16_reg_mem | K::r16_rm | K::r16_opcode => {
+                any(random, Register::AX, 16)
+            }
             K::r32_or_mem | K::r32_reg | K::r32_reg_mem | K::r32_rm | K::r32_opcode | K::r32_vvvv => {
                 any(random, Register::EAX, 16)
             }
@@ -165,10 +190,7 @@ impl Builder<'_> {
     /// An immediate of this kind. False if it is none.
     fn immediate(&mut self, instruction: &mut Instruction, n: u32, kind: K, already: u32) -> bool {
         let value = values::integer(self.random);
-        let narrow_shift = matches!(
-            instruction.code(),
-            Code::Shld_rm16_r16_imm8 | Code::Shrd_rm16_r16_imm8
-        );
+        let narrow_shift = matches!(instruction.code(), Code::Shld_rm16_r16_imm8 | Code::Shrd_rm16_r16_imm8);
         let mut set = |kind: OpKind, value: u64| {
             instruction.set_op_kind(n, kind);
             match kind {
@@ -209,7 +231,8 @@ impl Builder<'_> {
         if base != Gpr::Rsp as usize {
             self.load(super::gpr(base), at);
         }
-        let first = if matches!(kind, K::mem_vsib32x | K::mem_vsib64x) { Register::XMM0 } else { Register::YMM0 };
+        let first =
+            if matches!(kind, K::mem_vsib32x | K::mem_vsib64x) { Register::XMM0 } else { Register::YMM0 };
         instruction.set_memory_base(Register::RAX + base as u32);
         instruction.set_memory_index(first + self.random.u32(..16));
         instruction.set_memory_index_scale(1 << self.random.u32(..4));
@@ -231,6 +254,12 @@ impl Builder<'_> {
 fn is_either(kind: K) -> bool {
     matches!(
         kind,
-        K::r8_or_mem | K::r16_or_mem | K::r32_or_mem | K::r64_or_mem | K::mm_or_mem | K::xmm_or_mem | K::ymm_or_mem
+        K::r8_or_mem
+            | K::r16_or_mem
+            | K::r32_or_mem
+            | K::r64_or_mem
+            | K::mm_or_mem
+            | K::xmm_or_mem
+            | K::ymm_or_mem
     )
 }

@@ -217,12 +217,7 @@ fn long_mode() -> CpuState {
         cr4: cr4::PAE | cr4::PGE | cr4::OSFXSR | cr4::OSXMMEXCPT,
         gdtr: TableRegister { base: tables::GDT, limit: 0x4f },
         idtr: TableRegister { base: tables::IDT, limit: 0xfff },
-        tr: Segment {
-            base: tables::TSS,
-            limit: 0x67,
-            selector: selector::TR,
-            access: access::PRESENT | 0xb,
-        },
+        tr: Segment { base: tables::TSS, limit: 0x67, selector: selector::TR, access: access::PRESENT | 0xb },
         ldtr: Segment::default(),
         segments: [Segment::default(); 6],
         ..CpuState::default()

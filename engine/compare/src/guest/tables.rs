@@ -93,6 +93,7 @@ pub fn build(memory: &GuestMemory) {
         put_word(memory, SYSTEM + u64::from(selector & !7), segment(selector, code).to_descriptor());
     }
     put_word(memory, SYSTEM + (TSS - GDT) + 4, KERNEL + 4 * PAGE_SIZE); // RSP0
+    put(memory, SYSTEM + (TSS - GDT) + 0x66, &[0xff; 2]); // no I/O permission map
     let idt = SYSTEM + PAGE_SIZE;
     for vector in 0..256u64 {
         let handler = HANDLERS + vector * HANDLER_BYTES;

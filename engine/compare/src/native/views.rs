@@ -17,8 +17,8 @@ pub(super) struct Views {
     base: *mut u8,
 }
 
-/// JMP [RIP+0], followed by the address.
-const JUMP: [u8; 6] = [0xff, 0x25, 0, 0, 0, 0];
+/// JMP [RIP+2], then the address, aligned because a case may come with alignment checks on.
+const JUMP: [u8; 8] = [0xff, 0x25, 2, 0, 0, 0, 0, 0];
 
 impl Views {
     /// Maps everything. To be called in the child, before its sandbox closes.
@@ -44,7 +44,7 @@ impl Views {
         // SAFETY: a page of our own; it loses its write right before anybody runs it.
         let sealed = unsafe {
             ptr::copy_nonoverlapping(JUMP.as_ptr(), exit, JUMP.len());
-            exit.add(JUMP.len()).cast::<u64>().write_unaligned(stub::leave as *const () as u64);
+            exit.add(JUMP.len()).cast::<u64>().write(stub::leave as *const () as u64);
             libc::mprotect(exit.cast(), page, read | execute)
         };
         if sealed < 0 { Err(errno()) } else { Ok(Self { base }) }
