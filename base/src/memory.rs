@@ -226,6 +226,7 @@ impl GuestMemory {
     }
 
     /// Copies bytes out of RAM.
+    #[inline]
     pub fn read_at(&self, at: RamOffset, into: &mut [u8]) {
         let from = self.host(at, into.len() as u64);
         // SAFETY: in bounds, and guest RAM never overlaps a Rust object.
@@ -233,6 +234,7 @@ impl GuestMemory {
     }
 
     /// Copies bytes into RAM. True if cached code was hit.
+    #[inline]
     pub fn write_at(&self, at: RamOffset, bytes: &[u8]) -> bool {
         let to = self.host(at, bytes.len() as u64);
         // SAFETY: in bounds, and guest RAM never overlaps a Rust object.

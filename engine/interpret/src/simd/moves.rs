@@ -18,8 +18,9 @@ fn pass<const VEX: bool>(cpu: &mut Cpu) -> Step {
 /// MOVAPS, MOVUPS, MOVDQA, MOVDQU … between registers.
 fn copy<const VEX: bool>(cpu: &mut Cpu, op: &Op) -> Step {
     pass::<VEX>(cpu)?;
-    let value = cpu.xmm(op.src);
-    cpu.set_xmm::<VEX>(op.dst, value);
+    let mut slot = [0; 2];
+    cpu.copy_ymm(op.src, &mut slot, false);
+    cpu.take_ymm(op.dst, &slot, VEX);
     Ok(())
 }
 

@@ -37,7 +37,7 @@ fn registers(cpu: &Cpu, op: &Op, plan: &Plan) -> VectorFrame {
     let mut frame = VectorFrame::default();
     for (n, operand) in plan.operands.into_iter().enumerate() {
         match operand {
-            Operand::Vector => frame.vector[n + 1] = cpu.ymm(register(op, n)),
+            Operand::Vector => cpu.copy_ymm(register(op, n), &mut frame.vector[n + 1], plan.vex),
             Operand::Mmx => {
                 frame.vector[n + 1][0] = mmx::read(&cpu.state.fpu.legacy, register(op, n)).into();
             }
@@ -46,7 +46,7 @@ fn registers(cpu: &Cpu, op: &Op, plan: &Plan) -> VectorFrame {
         }
     }
     if plan.implied != Implied::None {
-        frame.vector[0] = cpu.ymm(0);
+        cpu.copy_ymm(0, &mut frame.vector[0], plan.vex);
     }
     if matches!(plan.implied, Implied::StringIndex | Implied::StringMask) {
         frame.general = [cpu.get(Gpr::Rax), cpu.get(Gpr::Rdx), 0];
@@ -70,7 +70,7 @@ fn execute(cpu: &mut Cpu, op: &Op) -> Step {
         let access = if plan.stores { Access::Write } else { Access::Read };
         linear = cpu.aligned(op, plan.bytes.into(), plan.align.into(), access)?;
         if plan.loads {
-            cpu.read_bytes(linear, &mut frame.memory[memory], op.segment)?;
+            cpu.read_operand(linear, &mut frame.memory[memory], op.segment)?;
         }
     }
     if plan.float {
@@ -88,7 +88,7 @@ fn execute(cpu: &mut Cpu, op: &Op) -> Step {
         stub.entry.call(&mut frame);
     }
     if plan.stores {
-        cpu.write_bytes(linear, &frame.memory[memory], op.segment)?;
+        cpu.write_operand(linear, &frame.memory[memory], op.segment)?;
     }
     commit(cpu, op, plan, &frame);
     Ok(())
@@ -107,11 +107,10 @@ fn commit(cpu: &mut Cpu, op: &Op, plan: &Plan, frame: &VectorFrame) {
         if !plan.writes(n) {
             continue;
         }
-        let [low, high] = frame.vector[n + 1];
+        let slot = &frame.vector[n + 1];
         match operand {
-            Operand::Vector if plan.vex => cpu.set_ymm(register(op, n), [low, high]),
-            Operand::Vector => cpu.set_xmm::<false>(register(op, n), low),
-            Operand::Mmx => mmx::write(&mut cpu.state.fpu.legacy, register(op, n), low as u64),
+            Operand::Vector => cpu.take_ymm(register(op, n), slot, plan.vex),
+            Operand::Mmx => mmx::write(&mut cpu.state.fpu.legacy, register(op, n), slot[0] as u64),
             Operand::General => cpu.gpr[usize::from(register(op, n) & 15)] = frame.general[0],
             Operand::Memory | Operand::None => {}
         }
@@ -119,8 +118,7 @@ fn commit(cpu: &mut Cpu, op: &Op, plan: &Plan, frame: &VectorFrame) {
     match plan.implied {
         Implied::None | Implied::Mask => {}
         Implied::StringIndex => cpu.set(Gpr::Rcx, frame.general[2]),
-        Implied::StringMask if plan.vex => cpu.set_ymm(0, frame.vector[0]),
-        Implied::StringMask => cpu.set_xmm::<false>(0, frame.vector[0][0]),
+        Implied::StringMask => cpu.take_ymm(0, &frame.vector[0], plan.vex),
     }
     if plan.status {
         cpu.status.replace(STATUS, frame.flags);

@@ -58,9 +58,9 @@ fn execute(cpu: &mut Cpu, op: &Op) -> Step {
     let mut linear = 0;
     if plan.bytes != 0 {
         let access = if plan.stores { Access::Write } else { Access::Read };
-        linear = cpu.address(op, plan.bytes as u64, access)?;
+        linear = cpu.aligned(op, plan.bytes as u64, 1, access)?;
         if !plan.stores {
-            cpu.read_bytes(linear, &mut frame.memory[memory], op.segment)?;
+            cpu.read_operand(linear, &mut frame.memory[memory], op.segment)?;
         }
     }
     if plan.reads_status {
@@ -69,7 +69,7 @@ fn execute(cpu: &mut Cpu, op: &Op) -> Step {
     stub.entry.call(&mut frame);
     // No unmasked error was pending before, so all that are pending now are this instruction's.
     if plan.stores && frame.image.fsw & !frame.image.fcw & NO_STORE == 0 {
-        cpu.write_bytes(linear, &frame.memory[memory], op.segment)?;
+        cpu.write_operand(linear, &frame.memory[memory], op.segment)?;
     }
     let fip = pointer(cpu, cpu.rip, x86::SegmentRegister::Cs as u8);
     let fdp = (plan.bytes != 0).then(|| pointer(cpu, op.effective(cpu), op.segment));
@@ -95,7 +95,9 @@ fn pointer(cpu: &Cpu, offset: u64, segment: u8) -> u64 {
 
 /// Chooses what executes an instruction of this family.
 pub(super) fn lower(instruction: &Instruction, op: &mut Op) -> Option<Exec> {
-    let fop = opcode(instruction)?;
+    if !is_ours(instruction) {
+        return None;
+    }
     op.extra = STUBS.number(Key::of(instruction), || {
         let memory = op.kinds[0] == Kind::Memory;
         let code = code::x87(instruction)
@@ -111,27 +113,24 @@ pub(super) fn lower(instruction: &Instruction, op: &mut Op) -> Option<Exec> {
         };
         (plan.bytes <= 16).then_some((code, plan))
     })?;
-    op.imm = fop.into();
+    op.imm = opcode(instruction).unwrap_or_default().into();
     Some(execute)
 }
 
-/// FOP (SDM vol. 1, 8.1.9): the low three bits of the first opcode byte, and the second byte. `None` if this is not
-/// an x87 instruction, or one that must not reach a stub.
-fn opcode(instruction: &Instruction) -> Option<u16> {
-    let ours = instruction.code().encoding() == EncodingKind::Legacy
-        && instruction
-            .cpuid_features()
-            .iter()
-            .any(|feature| matches!(feature, CpuidFeature::FPU | CpuidFeature::FPU387))
-        && instruction.cpuid_features().iter().all(|&f| f == CpuidFeature::CMOV || host_offers(f))
+/// Is this an x87 instruction, and one that may reach a stub?
+fn is_ours(instruction: &Instruction) -> bool {
+    let features = instruction.cpuid_features();
+    instruction.code().encoding() == EncodingKind::Legacy
+        && features.iter().any(|&feature| matches!(feature, CpuidFeature::FPU | CpuidFeature::FPU387))
+        && features.iter().all(|&feature| feature == CpuidFeature::CMOV || host_offers(feature))
         && (0..instruction.op_count()).all(|n| match instruction.op_kind(n) {
             OpKind::Register => instruction.op_register(n).is_st(),
-            OpKind::Memory => true,
-            _ => false,
-        });
-    if !ours {
-        return None;
-    }
+            kind => kind == OpKind::Memory,
+        })
+}
+
+/// FOP (SDM vol. 1, 8.1.9): the low three bits of the first opcode byte, and the second byte.
+fn opcode(instruction: &Instruction) -> Option<u16> {
     let bits = match instruction.code_size() {
         CodeSize::Code16 => 16,
         CodeSize::Code32 => 32,
