@@ -18,6 +18,8 @@ pub struct Step {
     pub mnemonic: Mnemonic,
     /// The arithmetic flags that are undefined before it.
     pub undefined: u64,
+    /// It overwrites what the steps before it have told of the CPU, and must stay as long as they do.
+    pub companion: bool,
 }
 
 /// A case, replayable by its seed and index.
@@ -67,12 +69,14 @@ impl Case {
         self.steps.iter().find(|step| u64::from(step.at) == at)
     }
 
-    /// Puts no-operations in place of an instruction.
+    /// Puts no-operations in place of an instruction and its companions.
     pub fn drop_step(&mut self, n: usize) {
-        let step = &mut self.steps[n];
-        let from = usize::from(step.at);
-        self.start.code[from..from + usize::from(step.len)].fill(0x90);
-        step.mnemonic = Mnemonic::Nop;
+        let companions = self.steps[n + 1..].iter().take_while(|step| step.companion).count();
+        for step in &mut self.steps[n..=n + companions] {
+            let from = usize::from(step.at);
+            self.start.code[from..from + usize::from(step.len)].fill(0x90);
+            step.mnemonic = Mnemonic::Nop;
+        }
     }
 
     /// Is the instruction gone?

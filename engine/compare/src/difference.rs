@@ -1,11 +1,11 @@
 //! What two ends of the same case differ in, by the rules of what may differ.
 
-use iced_x86::Mnemonic;
 use x86::flags::STATUS;
 use x86::{Legacy, Vector, page_fault};
 
 use crate::case::Case;
 use crate::end::{End, Stop};
+use crate::open;
 
 /// The first address that Linux counts as the kernel's: it reports every fault there as a protection
 /// violation, so as not to tell what is mapped (arch/x86/mm/fault.c, `set_signal_archinfo`).
@@ -86,11 +86,6 @@ pub fn compare(case: &Case, expected: &End, found: &End, rules: Rules) -> Verdic
         (Stop::SYSTEM_CALL, _) => return Verdict::Void("made a system call"),
         (Stop::BROKEN, _) => return Verdict::Void("killed the native child"),
         (_, Stop::ENDLESS) => return Verdict::Void("did not end within the budget"),
-        (Stop::EXCEPTION, Stop::EXCEPTION) if expected.rip == found.rip => {
-            if let Some(reason) = open_order(case, expected, found) {
-                return Verdict::Void(reason);
-            }
-        }
         _ => {}
     }
     let mut list = List(vec![]);
@@ -135,33 +130,10 @@ pub fn compare(case: &Case, expected: &End, found: &End, rules: Rules) -> Verdic
     list.wide("xmm", &expected.fpu.legacy.xmm, &found.fpu.legacy.xmm);
     list.wide("ymm_high", &expected.fpu.ymm_high, &found.fpu.ymm_high);
     memory(&mut list, expected, found);
-    verdict(list)
-}
-
-/// Two faults of one instruction whose order the manual leaves open (SDM vol. 3, table 6-2: "the order is
-/// not defined" within a class).
-fn open_order(case: &Case, expected: &End, found: &End) -> Option<&'static str> {
-    const PF: u32 = Vector::PageFault as u32;
-    const GP: u32 = Vector::GeneralProtection as u32;
-    const SS: u32 = Vector::StackFault as u32;
-    if (expected.vector, expected.error, expected.cr2) == (found.vector, found.error, found.cr2) {
-        return None;
+    if list.0.is_empty() {
+        return Verdict::Agree;
     }
-    let among = |vector, set: &[u32]| set.contains(&vector);
-    let instruction = case.instruction(case.step_at(expected.rip)?);
-    let two_operands = matches!(
-        instruction.mnemonic(),
-        Mnemonic::Cmpsb | Mnemonic::Cmpsw | Mnemonic::Cmpsd | Mnemonic::Cmpsq
-    );
-    if two_operands && among(expected.vector, &[PF, GP]) && among(found.vector, &[PF, GP]) {
-        return Some("both operands of a comparison fault");
-    }
-    let vector_operand = matches!(instruction.memory_size().size(), 16 | 32);
-    let vectors = [expected.vector, found.vector];
-    if vector_operand && vectors.contains(&PF) && (vectors.contains(&GP) || vectors.contains(&SS)) {
-        return Some("an operand is neither aligned nor present");
-    }
-    None
+    open::question(case, expected, found, &list.0).map_or_else(|| verdict(list), Verdict::Void)
 }
 
 fn verdict(list: List) -> Verdict {

@@ -12,7 +12,7 @@
 //! * [`generate`] makes a [`case::Case`]: a [`start::Start`] (registers, code, memory) and what is known of
 //!   its instructions, above all which flags they leave undefined ([`taint`]).
 //! * A [`subject::Subject`] runs it and gives an [`end::End`]: the host's CPU ([`native`]) or an engine ([`guest`]).
-//! * [`difference`] compares two ends; [`shrink`] makes a differing case small; [`report`] tells it.
+//! * [`difference`] compares two ends, [`open`] knows what CPUs are free to do differently; [`shrink`] makes a differing case small; [`report`] tells it.
 //! * [`campaign`] does that for many cases on several threads and keeps count ([`coverage`]).
 //!
 //! Comparing two engines is the same with two guests.
@@ -29,6 +29,7 @@ pub mod guest;
 pub mod layout;
 pub mod native;
 pub mod offer;
+pub mod open;
 pub mod report;
 pub mod shrink;
 pub mod start;

@@ -27,7 +27,7 @@ pub fn shrink(
     loop {
         let mut progress = false;
         for n in (0..case.steps.len().saturating_sub(1)).rev() {
-            if !case.is_dropped(&case.steps[n]) {
+            if !case.steps[n].companion && !case.is_dropped(&case.steps[n]) {
                 progress |= attempt(&mut case, &|case| case.drop_step(n))?;
             }
         }

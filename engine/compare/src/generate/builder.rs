@@ -181,6 +181,7 @@ impl<'a> Builder<'a> {
             len: bytes.len() as u8,
             mnemonic: instruction.mnemonic(),
             undefined: self.undefined,
+            companion: false,
         });
         self.undefined = effect.after(self.undefined);
         self.learn(instruction);

@@ -1,6 +1,6 @@
 //! Memory operands: first where they shall lie, then by which base, index, scale and displacement.
 
-use iced_x86::{Instruction, MemorySize, Mnemonic, OpKind, Register};
+use iced_x86::{CpuidFeature, Instruction, MemorySize, Mnemonic, OpKind, Register};
 use x86::Gpr;
 
 use super::builder::Builder;
@@ -67,6 +67,9 @@ impl Builder<'_> {
         let mut at = self.place(bytes);
         if bytes > 32 {
             at = self.whole(at, bytes);
+        }
+        if instruction.cpuid_features().contains(&CpuidFeature::SHA) {
+            at &= !0xf; // AMD's do not insist on it
         }
         let segment = match self.random.u8(..24) {
             0 => Register::FS,

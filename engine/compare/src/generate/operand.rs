@@ -77,29 +77,46 @@ impl Builder<'_> {
             return false;
         }
         let done = self.emit(&instruction);
-        if done && matches!(template.code.mnemonic(), Mnemonic::Fxsave | Mnemonic::Fxsave64) {
-            self.hide_mask(&instruction);
+        if done {
+            for &(offset, code) in tells(template.code) {
+                self.hide(&instruction, offset, code);
+            }
         }
         done
     }
 
-    /// Overwrites what FXSAVE has told of the CPU: the bits that MXCSR has, which a model may lack.
-    fn hide_mask(&mut self, fxsave: &Instruction) {
-        const MASK_AT: u64 = 28;
+    /// Overwrites a field that an instruction has just stored.
+    fn hide(&mut self, stored: &Instruction, offset: u64, code: Code) {
         let mut store = Instruction::new();
-        store.set_code(Code::Mov_rm32_imm32);
+        store.set_code(code);
         store.set_op0_kind(OpKind::Memory);
-        store.set_segment_prefix(fxsave.segment_prefix());
-        store.set_memory_base(fxsave.memory_base());
-        store.set_memory_index(fxsave.memory_index());
-        store.set_memory_index_scale(fxsave.memory_index_scale());
-        let narrow = fxsave.memory_base().size() == 4;
+        store.set_segment_prefix(stored.segment_prefix());
+        store.set_memory_base(stored.memory_base());
+        store.set_memory_index(stored.memory_index());
+        store.set_memory_index_scale(stored.memory_index_scale());
+        let narrow = stored.memory_base().size() == 4;
         store.set_memory_displ_size(if narrow { 4 } else { 8 });
-        let at = fxsave.memory_displacement64().wrapping_add(MASK_AT);
+        let at = stored.memory_displacement64().wrapping_add(offset);
         store.set_memory_displacement64(if narrow { u64::from(at as u32) } else { at });
-        store.set_op1_kind(OpKind::Immediate32);
-        store.set_immediate32(0);
-        self.emit(&store);
+        match code {
+            Code::Mov_rm16_imm16 => {
+                store.set_op1_kind(OpKind::Immediate16);
+                store.set_immediate16(0);
+            }
+            Code::Mov_rm32_imm32 => {
+                store.set_op1_kind(OpKind::Immediate32);
+                store.set_immediate32(0);
+            }
+            _ => {
+                store.set_op1_kind(OpKind::Immediate32to64);
+                store.set_immediate32to64(0);
+            }
+        }
+        if self.emit(&store)
+            && let Some(step) = self.case.steps.last_mut()
+        {
+            step.companion = true;
+        }
     }
 
     /// Emits what makes the instruction worthwhile.
@@ -247,6 +264,28 @@ impl Builder<'_> {
             instruction.memory_index().number(),
         ];
         numbers[0] != numbers[1] && numbers[1] != numbers[2] && numbers[0] != numbers[2]
+    }
+}
+
+/// Fields in what an instruction stores that tell of the CPU rather than the program, and what overwrites
+/// them: in FXSAVE's image the bits that MXCSR has, which a CPU model may lack, and the x87 pointers, which AMD
+/// stores only while an exception is pending; elsewhere the selectors of the last x87 instruction and
+/// operand, which some CPUs store as zero (CPUID.7.EBX[13]).
+pub(super) fn tells(code: Code) -> &'static [(u64, Code)] {
+    match code {
+        Code::Fxsave_m512byte | Code::Fxsave64_m512byte => &[
+            (6, Code::Mov_rm16_imm16),
+            (8, Code::Mov_rm64_imm32),
+            (16, Code::Mov_rm64_imm32),
+            (28, Code::Mov_rm32_imm32),
+        ],
+        Code::Fnstenv_m14byte | Code::Fnsave_m94byte => {
+            &[(8, Code::Mov_rm16_imm16), (12, Code::Mov_rm16_imm16)]
+        }
+        Code::Fnstenv_m28byte | Code::Fnsave_m108byte => {
+            &[(16, Code::Mov_rm16_imm16), (24, Code::Mov_rm16_imm16)]
+        }
+        _ => &[],
     }
 }
 

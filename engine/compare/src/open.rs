@@ -1,0 +1,122 @@
+//! Open questions: differences that the manuals leave to each CPU.
+//!
+//! A case that differs by one of these is not compared. Each is as narrow as it can be told from the two ends
+//! and the instruction that the host's CPU stopped at.
+
+use iced_x86::{CpuidFeature, Instruction, MemorySize, Mnemonic, OpKind};
+use x86::{Vector, page_fault};
+
+use crate::case::Case;
+use crate::difference::Difference;
+use crate::end::{End, Stop};
+
+const PF: u32 = Vector::PageFault as u32;
+const GP: u32 = Vector::GeneralProtection as u32;
+const SS: u32 = Vector::StackFault as u32;
+const UD: u32 = Vector::InvalidOpcode as u32;
+const XM: u32 = Vector::SimdError as u32;
+
+/// The open question that the differences are about, if they are about one.
+pub fn question(
+    case: &Case,
+    expected: &End,
+    found: &End,
+    differences: &[Difference],
+) -> Option<&'static str> {
+    if found.stop == Stop::EXCEPTION && found.vector == GP && expected.rip != found.rip {
+        let instruction = case.instruction(case.step_at(found.rip)?);
+        if instruction.cpuid_features().contains(&CpuidFeature::SHA) {
+            return Some("some CPUs do not insist on the alignment of SHA operands");
+        }
+    }
+    if expected.stop != Stop::EXCEPTION {
+        return None;
+    }
+    let step = case.step_at(expected.rip)?;
+    let only_memory = differences.iter().all(|difference| difference.what.starts_with("memory"));
+    if step.companion && only_memory && expected.rip == found.rip {
+        return Some("stopped before it had hidden what tells of the CPU");
+    }
+    let instruction = case.instruction(step);
+    if is_masked_store(&instruction) && [PF, GP, SS].contains(&expected.vector) {
+        return Some("a store with an empty mask may fault");
+    }
+    if found.stop != Stop::EXCEPTION || found.rip != expected.rip {
+        return None;
+    }
+    two_faults(&instruction, expected, found)
+        .or_else(|| simd_flags(&instruction, expected, found, differences))
+}
+
+/// SDM vol. 2, MASKMOVDQU: "may signal faults even if the mask is all 0s".
+fn is_masked_store(instruction: &Instruction) -> bool {
+    matches!(instruction.mnemonic(), Mnemonic::Maskmovq | Mnemonic::Maskmovdqu | Mnemonic::Vmaskmovdqu)
+}
+
+/// An instruction with two things wrong: which of them is told is open (SDM vol. 3, table 6-2: the order within
+/// a class of priority is implementation-specific).
+fn two_faults(instruction: &Instruction, expected: &End, found: &End) -> Option<&'static str> {
+    let told = |end: &End| (end.vector, end.error, end.cr2);
+    if told(expected) == told(found) {
+        return None;
+    }
+    let vectors = [expected.vector, found.vector];
+    let two_operands = matches!(
+        instruction.mnemonic(),
+        Mnemonic::Cmpsb | Mnemonic::Cmpsw | Mnemonic::Cmpsd | Mnemonic::Cmpsq
+    );
+    if two_operands && vectors.iter().all(|vector| [PF, GP].contains(vector)) {
+        return Some("both operands of a comparison fault");
+    }
+    let fetches = |end: &End| end.vector == PF && end.error & page_fault::FETCH != 0;
+    if instruction.is_invalid() && vectors.contains(&UD) && (fetches(expected) || fetches(found)) {
+        return Some("bytes of an invalid instruction are not all there");
+    }
+    let big = matches!(
+        instruction.memory_size(),
+        MemorySize::Fxsave_512Byte
+            | MemorySize::Fxsave64_512Byte
+            | MemorySize::FpuEnv14
+            | MemorySize::FpuEnv28
+            | MemorySize::FpuState94
+            | MemorySize::FpuState108
+    );
+    let memory = vectors.iter().all(|vector| [PF, GP, SS].contains(vector));
+    let long = big || matches!(instruction.memory_size(), MemorySize::Float80 | MemorySize::Bcd);
+    if long && memory && vectors[0] != vectors[1] {
+        return Some("a big operand reaches beyond the canonical addresses");
+    }
+    if big && vectors == [PF, PF] && expected.cr2.abs_diff(found.cr2) < 512 {
+        return Some("a big operand is not all there");
+    }
+    let vector_operand = matches!(instruction.memory_size().size(), 16 | 32);
+    if vector_operand && vectors.contains(&PF) && (vectors.contains(&GP) || vectors.contains(&SS)) {
+        return Some("an operand is neither aligned nor present");
+    }
+    None
+}
+
+/// What is left behind by an instruction that raises #XM, where CPUs differ from each other.
+fn simd_flags(
+    instruction: &Instruction,
+    expected: &End,
+    found: &End,
+    differences: &[Difference],
+) -> Option<&'static str> {
+    const PRECISION: u32 = 1 << 5;
+    if [expected.vector, found.vector] != [XM, XM] {
+        return None;
+    }
+    let fused = instruction.cpuid_features().contains(&CpuidFeature::FMA);
+    let precision = expected.fpu.legacy.mxcsr ^ found.fpu.legacy.mxcsr == PRECISION;
+    if fused && precision && differences.len() == 1 {
+        return Some("the precision flag beside an unmasked exception of a fused operation");
+    }
+    let mmx = (0..instruction.op_count())
+        .any(|n| instruction.op_kind(n) == OpKind::Register && instruction.op_register(n).is_mm());
+    let x87 = |name: &str| ["fsw", "ftw"].contains(&name) || name.starts_with("st");
+    if mmx && differences.iter().all(|difference| x87(&difference.what)) {
+        return Some("whether a conversion that raises #XM has left x87 for MMX");
+    }
+    None
+}
