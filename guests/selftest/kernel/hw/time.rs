@@ -58,6 +58,14 @@ pub fn wait_until(ms: u64, mut condition: impl FnMut() -> bool) -> bool {
     false
 }
 
+/// True if `attempt` succeeds once in five times.
+///
+/// A measurement on a host that also does other things may be off, but not every time.
+pub fn eventually(attempt: impl FnMut() -> bool) -> bool {
+    let mut attempt = attempt;
+    (0..5).any(|_| attempt())
+}
+
 /// Spins for `ms` milliseconds.
 pub fn wait(ms: u64) {
     wait_until(ms, || false);

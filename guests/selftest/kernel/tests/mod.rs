@@ -12,6 +12,7 @@ mod integer;
 mod interrupts;
 mod memory;
 mod paging;
+mod privilege;
 mod user;
 
 /// All tests.
@@ -48,6 +49,15 @@ pub const FAMILIES: &[&[Test]] = &[
     paging::crossing::TESTS,
     paging::invalidation::TESTS,
     paging::user::TESTS,
+    privilege::ring3::TESTS,
+    privilege::io::TESTS,
+    privilege::iret::TESTS,
+    privilege::far::TESTS,
+    privilege::call_gate::TESTS,
+    privilege::segments::TESTS,
+    privilege::bases::TESTS,
+    privilege::syscall::TESTS,
+    privilege::sysenter::TESTS,
     interrupts::pic::TESTS,
     interrupts::pit::TESTS,
     interrupts::pm_timer::TESTS,

