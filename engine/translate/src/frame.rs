@@ -73,8 +73,10 @@ pub(crate) enum ExitKind {
     Indirect = 2,
     /// A signal: `fault_at` says where.
     Fault = 3,
-    /// Straight-line code goes on at this offset (which may be 4096), untranslated.
+    /// Straight-line code goes on at this offset, untranslated.
     Continue = 4,
+    /// As `Interpret`, and the instruction uses x87, MMX or SSE state.
+    InterpretFpu = 5,
 }
 
 /// The offset of a field from GS.

@@ -250,13 +250,16 @@ impl Translated {
         let frame = self.frame.frame();
         let (page, kind, value) = (frame.page, frame.exit_kind, frame.exit_value);
         let (target, fault_at) = (frame.target, frame.fault_at);
-        if counted && ![ExitKind::Interpret as u64, ExitKind::Fault as u64].contains(&kind) {
+        if counted && ![ExitKind::Interpret as u64, ExitKind::InterpretFpu as u64, ExitKind::Fault as u64].contains(&kind) {
             *left = spend(*left, 1);
         }
         Ok(Ok(match kind {
-            k if k == ExitKind::Interpret as u64 => {
+            k if k == ExitKind::Interpret as u64 || k == ExitKind::InterpretFpu as u64 => {
                 self.tier.set_rip(page.wrapping_add(value));
-                if let Some(exit) = self.interpret(left) {
+                if k == ExitKind::InterpretFpu as u64 {
+                    self.store_x87();
+                }
+                if let Some(exit) = self.interpret_general(left) {
                     return Ok(Err(exit));
                 }
                 Resume::Dispatch
@@ -429,10 +432,15 @@ impl Translated {
 
     /// Gives one instruction to the reference CPU. Something, if that ends the run.
     fn interpret(&mut self, left: &mut u64) -> Option<Exit> {
-        self.cold += 1;
         if self.x87_here && self.instruction_here().is_none_or(|i| crate::emit::block::is_fpu(&i)) {
             self.store_x87();
         }
+        self.interpret_general(left)
+    }
+
+    /// The same, for an instruction that is known not to use x87, MMX or SSE state.
+    fn interpret_general(&mut self, left: &mut u64) -> Option<Exit> {
+        self.cold += 1;
         let before = self.tier.statistics().instructions;
         let exit = self.tier.step();
         *left = spend(*left, self.tier.statistics().instructions - before);

@@ -51,6 +51,7 @@ impl Cpu {
         self.state.events.shadow = Shadow::None;
         self.debug_hits = 0;
         let (rip, mut event, mut history) = (self.rip, event, String::new());
+        tracing::trace!(target: "ringfence::event", "{} at {rip:#x}, rsp {:#x}", name(event), self.gpr[4]);
         loop {
             self.record(event);
             let Err(Raised(())) = self.enter(&entry(event, rip)) else { return Ok(()) };

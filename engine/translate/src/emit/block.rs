@@ -155,7 +155,7 @@ impl<'a> Emitter<'a> {
             self.mark(self.offset);
             if instruction.is_invalid() {
                 // Undefined, or running on into the next page: the interpreter finds out.
-                self.leave(ExitKind::Interpret, u32::from(self.offset));
+                self.leave(ExitKind::InterpretFpu, u32::from(self.offset));
                 at = (at + 15).min(page.len());
                 break;
             }
@@ -167,7 +167,9 @@ impl<'a> Emitter<'a> {
                 Next::Following => {}
                 Next::End => break,
                 Next::Interpret => {
-                    self.leave(ExitKind::Interpret, u32::from(self.offset));
+                    let fpu = is_fpu(&instruction);
+                    let kind = if fpu { ExitKind::InterpretFpu } else { ExitKind::Interpret };
+                    self.leave(kind, u32::from(self.offset));
                     break;
                 }
             }
@@ -235,7 +237,7 @@ impl<'a> Emitter<'a> {
             self.asm.land(hole);
             self.mark(offset);
             self.asm.restore_flags(at!(saved_flags));
-            self.leave(ExitKind::Interpret, u32::from(offset));
+            self.leave(ExitKind::InterpretFpu, u32::from(offset));
         }
         let mut links = Vec::with_capacity(self.links.len());
         for (n, (hole, target)) in std::mem::take(&mut self.links).into_iter().enumerate() {
@@ -396,5 +398,7 @@ pub(crate) fn is_fpu(instruction: &Instruction) -> bool {
         instruction.mnemonic(),
         Mnemonic::Lfence | Mnemonic::Mfence | Mnemonic::Sfence | Mnemonic::Movnti | Mnemonic::Crc32
     );
-    !general_sse && instruction.cpuid_features().iter().any(uses)
+    // iced counts FWAIT with the 8086's own.
+    instruction.mnemonic() == Mnemonic::Wait
+        || !general_sse && instruction.cpuid_features().iter().any(uses)
 }
