@@ -307,9 +307,10 @@ impl Cpu {
         if !self.mode.is_64() && RUN_OVER.contains(&linear) { linear & 0xffff_ffff } else { linear }
     }
 
-    /// #AC at CPL 3 with CR0.AM and AC set.
+    /// #AC at CPL 3 with CR0.AM and AC set, unless the address is not even canonical: that comes first.
     pub fn check_alignment<T: Scalar>(&mut self, linear: u64) -> Step {
-        if self.mode.view == View::UserAligned && !linear.is_multiple_of(T::SIZE) {
+        let unaligned = self.mode.view == View::UserAligned && !linear.is_multiple_of(T::SIZE);
+        if unaligned && (!self.mode.long || is_canonical(linear)) {
             return Err(self.raise(Exception::with_code(Vector::AlignmentCheck, 0)));
         }
         Ok(())

@@ -31,11 +31,14 @@ fn enter<T: Width>(cpu: &mut Cpu, op: &Op) -> Step {
         top = top.wrapping_sub(T::SIZE);
         write(cpu, Stack(top), T::from_u64(frame))?;
     }
-    // The new top must be writable, though nothing is written there.
+    // The new top must be writable by an operand, though nothing is written there.
     let top = Stack(top.wrapping_sub(op.imm & 0xffff));
     let segment = if cpu.mode.is_64() { FLAT_STACK } else { SS };
-    let linear = cpu.linear(segment, top.0 & cpu.mode.stack_mask, 1, Access::Write)?;
+    let linear = cpu.linear(segment, top.0 & cpu.mode.stack_mask, T::SIZE, Access::Write)?;
+    cpu.check_alignment::<T>(linear)?;
     cpu.translate(linear, Access::Write, cpu.mode.view, segment)?;
+    let last = cpu.wrap(linear.wrapping_add(T::SIZE - 1));
+    cpu.translate(last, Access::Write, cpu.mode.view, segment)?;
     T::set(cpu, RBP, T::from_u64(frame & cpu.mode.stack_mask));
     cpu.commit(top);
     Ok(())
