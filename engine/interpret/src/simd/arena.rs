@@ -29,8 +29,8 @@ pub(crate) enum ArenaError {
     Full,
 }
 
-/// A cache line.
-const LINE: usize = 64;
+/// A cache line: where stubs start.
+pub(crate) const LINE: usize = 64;
 
 /// Two views of the same pages.
 #[derive(Debug)]

@@ -54,8 +54,11 @@ pub(crate) struct Stub<F, P> {
 
 /// Stubs in a chunk of the table.
 const CHUNK: usize = 256;
-/// Chunks: room for every key.
+/// Chunks.
 const CHUNKS: usize = 512;
+/// The most stubs in a table: more than there are keys.
+#[cfg(test)]
+pub(crate) const MOST: usize = CHUNK * CHUNKS;
 
 type Chunk<F, P> = Box<[OnceLock<Stub<F, P>>]>;
 

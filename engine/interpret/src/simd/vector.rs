@@ -17,8 +17,10 @@ use crate::simd::stub::{Key, Stubs};
 use crate::simd::{code, mmx, mxcsr};
 use crate::walk::Access;
 
-/// 16 MiB: room for every key there is (see [`Stubs`]); pages are allocated as they are used.
-static STUBS: Stubs<VectorFrame, Plan> = Stubs::new(NonZeroUsize::new(16 << 20).unwrap());
+/// Bytes of code: room for every key there is (see [`Stubs`]). Pages are allocated as they are used.
+pub(crate) const ROOM: usize = 16 << 20;
+
+static STUBS: Stubs<VectorFrame, Plan> = Stubs::new(NonZeroUsize::new(ROOM).unwrap());
 
 /// Makes sure that stubs can be made.
 pub(crate) fn prepare() -> Result<(), ArenaError> {

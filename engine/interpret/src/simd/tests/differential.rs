@@ -248,3 +248,23 @@ fn every_instruction_does_what_the_host_does() {
     // With AVX and nothing more there are this many.
     assert!(checked > 900, "only {checked} instructions were checked");
 }
+
+#[test]
+fn there_is_room_for_every_stub() {
+    use crate::simd::plan::Plan;
+    use crate::simd::{arena, code, stub, vector};
+    let (mut stubs, mut bytes) = (0, 0);
+    for opcode in Code::values().filter(|&code| is_ours(code)) {
+        let kinds = opcode.op_code().op_kinds();
+        let immediates = if kinds.contains(&OpCodeOperandKind::imm8) { 256 } else { 1 };
+        for memory in [false, true] {
+            let instruction = build(opcode, memory, &mut Numbers(1));
+            let Some(plan) = Plan::of(&instruction) else { continue };
+            let code = code::vector(&instruction, &plan).unwrap();
+            stubs += immediates;
+            bytes += immediates * code.bytes().len().next_multiple_of(arena::LINE);
+        }
+    }
+    assert!(stubs > 50_000 && stubs <= stub::MOST, "{stubs} stubs");
+    assert!(bytes <= vector::ROOM, "{bytes} bytes");
+}
