@@ -21,10 +21,7 @@ fn gather<I: Scalar, T: Scalar>(cpu: &mut Cpu, op: &Op) -> Step {
     let indexes = to_bytes(cpu.ymm(op.index));
     let mut value = to_bytes(cpu.ymm(op.dst));
     let mut mask = to_bytes(cpu.ymm(op.third));
-    // What lies beyond the elements becomes zero, in the mask as well.
     let end = op.extra as usize * size;
-    value[end..].fill(0);
-    mask[end..].fill(0);
     let start = cpu.gpr[usize::from(op.base)].wrapping_add(op.disp);
     let mut done = Ok(());
     for (n, at) in (0..end).step_by(size).enumerate() {
@@ -45,6 +42,11 @@ fn gather<I: Scalar, T: Scalar>(cpu: &mut Cpu, op: &Op) -> Step {
             }
         }
         mask[at..at + size].fill(0);
+    }
+    if done.is_ok() {
+        // What lies beyond the elements becomes zero, in the mask as well, but not before it is over.
+        value[end..].fill(0);
+        mask[end..].fill(0);
     }
     cpu.set_ymm(op.dst, from_bytes(value));
     cpu.set_ymm(op.third, from_bytes(mask));

@@ -145,6 +145,7 @@ fn a_gather_that_faults_keeps_what_it_has_and_goes_on_there() {
     assert_eq!(cpu.run(gather), absent(ABSENT, false));
     assert_eq!(cpu.ymm(3)[0], (u128::MAX >> 64 << 64) | 0x2222_2222_1111_1111);
     assert_eq!(cpu.ymm(2)[0], 0xffff_ffff << 64);
+    assert_eq!([cpu.ymm(2)[1], cpu.ymm(3)[1]], [u128::MAX; 2], "the upper halves are cleared at the end");
     cpu.set_ymm(1, [0, 0]);
     cpu.run(gather).unwrap();
     assert_eq!(cpu.ymm(3), [u128::MAX << 96 | 0x1111_1111_2222_2222_1111_1111, 0]);

@@ -2,9 +2,9 @@
 
 use iced_x86::{Code, Instruction, MemoryOperand, Register};
 use x86::control::cr0;
-use x86::{SegmentRegister, Vector};
+use x86::{Exception, SegmentRegister, Vector, page_fault};
 
-use super::{CODE, DATA, cpu, cpu_32, exception};
+use super::{ABSENT, CODE, DATA, cpu, cpu_32, exception};
 use crate::cpu::Cpu;
 use crate::simd::x87::Registers;
 
@@ -53,6 +53,21 @@ fn unmasking_an_old_error_makes_it_pending_and_fnstenv_masks_it() {
     cpu.poke(DATA, 0x37bu16.to_le_bytes());
     cpu.run(data(Code::Fldcw_m2byte)).unwrap();
     assert_eq!(cpu.run(plain(Code::Fld1)), exception(Vector::X87Error));
+}
+
+#[test]
+fn a_store_that_an_unmasked_error_prevents_faults_all_the_same() {
+    let mut cpu = cpu();
+    cpu.poke(DATA, 0x37eu16.to_le_bytes());
+    cpu.run(plain(Code::Fninit)).unwrap();
+    cpu.run(data(Code::Fldcw_m2byte)).unwrap();
+    // The stack is empty: an invalid operation.
+    let store = |at| Instruction::with1(Code::Fistp_m16int, MemoryOperand::with_displ(at, 8)).unwrap();
+    assert_eq!(cpu.run(store(ABSENT)), Err(Exception::page_fault(ABSENT, page_fault::WRITE)));
+    assert_eq!(cpu.state.fpu.legacy.fsw & 0xff, 0);
+    cpu.run(store(DATA)).unwrap();
+    assert_eq!(cpu.state.fpu.legacy.fsw & 0x80ff, 0x80c1);
+    assert_eq!(cpu.peek(DATA), 0x37eu16.to_le_bytes(), "nothing is stored");
 }
 
 #[test]

@@ -68,8 +68,13 @@ fn execute(cpu: &mut Cpu, op: &Op) -> Step {
     }
     stub.entry.call(&mut frame);
     // No unmasked error was pending before, so all that are pending now are this instruction's.
-    if plan.stores && frame.image.fsw & !frame.image.fcw & NO_STORE == 0 {
-        cpu.write_operand(linear, &frame.memory[memory], op.segment)?;
+    if plan.stores {
+        if frame.image.fsw & !frame.image.fcw & NO_STORE == 0 {
+            cpu.write_operand(linear, &frame.memory[memory], op.segment)?;
+        } else {
+            // A page fault comes before the error is even noted.
+            cpu.prove_write(linear, plan.bytes as u64, op.segment)?;
+        }
     }
     let fip = pointer(cpu, cpu.rip, x86::SegmentRegister::Cs as u8);
     let fdp = (plan.bytes != 0).then(|| pointer(cpu, op.effective(cpu), op.segment));
