@@ -1,5 +1,6 @@
 //! The reference CPU: plain and obviously right. It is the oracle for the other engines, the cold tier
-//! of the translator, and an engine of its own on hosts where generating code is forbidden.
+//! of the translator, and an engine of its own. The only code it generates are the small stubs in which
+//! `simd` lets the host execute floating-point and vector instructions.
 //!
 //! How an instruction gets executed:
 //!
