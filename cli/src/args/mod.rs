@@ -1,0 +1,126 @@
+//! The command line as the user writes it.
+//!
+//! Everything that `--help`, the manual pages and the completions say stands in this folder.
+
+mod duration;
+mod image;
+mod run;
+mod size;
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Parser, Subcommand};
+use clap_complete::Shell;
+
+pub use image::ImageCommand;
+pub use run::{EngineChoice, RunArgs};
+pub use size::show as show_size;
+
+const EXAMPLES: &str = "\
+Examples:
+  ringfence run                          a Debian kernel and a shell on this terminal
+  ringfence run debian -- uname -a       one command in the guest; its status is ours
+  echo 'uname -a' | ringfence run debian a script for the guest's shell
+  ringfence run --kernel bzImage --initrd initrd.img
+  ringfence image list                   what can be booted, and what is here already
+  ringfence doctor                       what this host offers
+
+`ringfence help COMMAND` says more about each.";
+
+/// Virtual machines with or without hardware virtualization.
+///
+/// Ringfence runs full, unmodified operating systems on any Linux x86-64 host, with no need of
+/// /dev/kvm, of root, or of anything installed beforehand.
+#[derive(Debug, Parser)]
+#[command(name = "ringfence", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(arg_required_else_help = true, propagate_version = true)]
+pub struct Cli {
+    /// Says more on standard error: -v what happens, -vv and -vvv in detail
+    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
+    pub verbose: u8,
+    /// Says nothing but errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Boots a virtual machine: a shell on this terminal, or one command
+    Run(Box<RunArgs>),
+    /// Lists, fetches, checks and removes images
+    #[command(after_help = image::EXAMPLES, arg_required_else_help = true)]
+    Image {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: ImageCommand,
+    },
+    /// Says what this host offers, what that means, and what to do about it
+    #[command(after_help = "\
+Examples:
+  ringfence doctor
+  ringfence doctor --json | jq '.[] | select(.status != \"good\")'")]
+    Doctor {
+        /// Prints a JSON array: id, name, status (good, limited, missing), found, meaning, advice
+        #[arg(long)]
+        json: bool,
+    },
+    /// Prints the completions for a shell
+    #[command(after_help = "\
+Examples:
+  ringfence completions bash > ~/.local/share/bash-completion/completions/ringfence
+  ringfence completions zsh > ~/.zfunc/_ringfence
+  ringfence completions fish > ~/.config/fish/completions/ringfence.fish")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Prints the manual page, or writes all of them into a directory
+    #[command(after_help = "\
+Examples:
+  ringfence man | man -l -
+  ringfence man ~/.local/share/man/man1")]
+    Man {
+        /// Where to write ringfence.1, ringfence-run.1 and so on
+        directory: Option<PathBuf>,
+    },
+    /// Tries one thing that might hang or crash, in a process of its own
+    #[command(hide = true)]
+    Probe {
+        /// What to try.
+        what: crate::doctor::Probe,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_examples() {
+        for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+            let help = command.clone().render_long_help().to_string();
+            assert!(help.contains("Examples:"), "{}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn what_follows_the_dashes_is_the_guests() {
+        let line = ["ringfence", "run", "debian", "--memory", "1G", "--", "sh", "-c", "exit 7", "--memory"];
+        let Command::Run(run) = Cli::parse_from(line).command else { panic!() };
+        assert_eq!(run.image.as_deref(), Some("debian"));
+        assert_eq!(run.memory, 1 << 30);
+        assert_eq!(run.command, ["sh", "-c", "exit 7", "--memory"]);
+        let Command::Run(run) = Cli::parse_from(["ringfence", "run", "--", "true"]).command else { panic!() };
+        assert_eq!((run.image, run.command), (None, vec!["true".into()]));
+    }
+}

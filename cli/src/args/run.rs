@@ -1,0 +1,128 @@
+//! `ringfence run`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::{duration, size};
+
+const EXAMPLES: &str = "\
+Examples:
+  ringfence run                                  a shell in Debian on this terminal
+  ringfence run debian -- sh -c 'exit 7'; echo $?
+  tar c src | ringfence run debian -- tar t      standard input is the command's, too
+  echo 'uname -a' | ringfence run debian         a script for the guest's shell
+  ringfence run -t debian -- top                 a command that wants a terminal
+  ringfence run debian --kernel ./bzImage -- uname -r
+  ringfence run --kernel vmlinuz --initrd initrd.img --append 'console=ttyS0 panic=-1'
+  ringfence run --timeout 60 memtest86+          a kernel without anything else
+
+";
+
+/// `ringfence run`.
+#[derive(Debug, Args)]
+#[command(after_help = format!("{EXAMPLES}{}", crate::exit::TABLE))]
+pub struct RunArgs {
+    /// What to boot: see `ringfence image list` [default: debian]
+    ///
+    /// `selftest` is the kernel inside Ringfence that checks the virtual machine. It is what boots,
+    /// after a word about it, where no image is named and none can be fetched.
+    pub image: Option<String>,
+
+    /// Boots this kernel: a bzImage, an ELF vmlinux or a multiboot 1 kernel
+    ///
+    /// With IMAGE it takes the place of the image's own. Without, the first serial port is this terminal.
+    #[arg(short, long, value_name = "FILE")]
+    pub kernel: Option<PathBuf>,
+
+    /// The initial RAM disk
+    #[arg(short, long, value_name = "FILE")]
+    pub initrd: Option<PathBuf>,
+
+    /// Adds to the kernel's command line
+    ///
+    /// For a Linux kernel given by --kernel it is all of it; "console=ttyS0 panic=-1" unless given.
+    #[arg(short, long, value_name = "STRING")]
+    pub append: Option<String>,
+
+    /// The guest's memory
+    #[arg(short, long, value_name = "SIZE", default_value = "512M", value_parser = size::parse)]
+    pub memory: u64,
+
+    /// How many virtual CPUs
+    #[arg(short = 'c', long, value_name = "N", default_value_t = 1)]
+    pub vcpus: u32,
+
+    /// What executes the guest's instructions
+    #[arg(long, value_name = "ENGINE", default_value = "auto")]
+    pub engine: EngineChoice,
+
+    /// The CPU that the guest sees
+    #[arg(long, value_name = "LEVEL", default_value = "host")]
+    pub cpu: Cpu,
+
+    /// Stops the machine after so long, the boot included (seconds, or 2m, 1h30m)
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    pub timeout: Option<Duration>,
+
+    /// How long the guest may take until its user space runs
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration::parse)]
+    pub boot_timeout: Duration,
+
+    /// Gives the command a terminal
+    #[arg(short, long)]
+    pub tty: bool,
+
+    /// Where the kernel's console is written, up to 8 MiB and the 8 MiB before them in FILE.old
+    ///
+    /// Unless given it is a new file in $XDG_STATE_HOME/ringfence/console (~/.local/state/...), of
+    /// which the newest 20 are kept.
+    #[arg(long, value_name = "FILE")]
+    pub console_log: Option<PathBuf>,
+
+    /// Prints what the engine did, on standard error at the end
+    #[arg(long)]
+    pub stats: bool,
+
+    /// Makes that JSON, on one line
+    #[arg(long, requires = "stats")]
+    pub json: bool,
+
+    /// A command to run in the guest instead of a shell
+    #[arg(last = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+/// What executes the guest's instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EngineChoice {
+    /// The fastest that works here
+    Auto,
+    /// The reference CPU: one instruction after the other, anywhere
+    Interpret,
+}
+
+/// The CPU that the guest sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Cpu {
+    /// SSE2: any x86-64 CPU
+    #[value(name = "x86-64-v1")]
+    V1,
+    /// SSE4.2, POPCNT, CMPXCHG16B: any since about 2009
+    #[value(name = "x86-64-v2")]
+    V2,
+    /// All that the engine can do on this host
+    Host,
+}
+
+impl From<Cpu> for engine::CpuLevel {
+    fn from(cpu: Cpu) -> Self {
+        match cpu {
+            Cpu::V1 => Self::V1,
+            Cpu::V2 => Self::V2,
+            Cpu::Host => Self::Host,
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! `ringfence run`.
+//!
+//! ```text
+//! RunArgs ─plan─► Plan ─vm─► Machine ──► Driver { Guest, User, Talk } ──► Finished ─ending─► status or Failure
+//! ```
+//!
+//! Where to start reading: [`plan`] says what is run, [`driver`] is the loop, [`talk`] what differs between guests
+//! with our agent ([`command`]), guests whose serial port is the terminal ([`serial`]) and guests that take a command
+//! on the kernel's command line ([`exec`]); [`ending`] is what comes of it.
+
+mod boot;
+mod command;
+mod driver;
+mod ending;
+mod exec;
+mod files;
+mod host_memory;
+mod plan;
+mod serial;
+mod stats;
+mod talk;
+mod vm;
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Instant;
+
+use machine::BuildError;
+
+use crate::args::{RunArgs, show_size};
+use crate::console::{Lines, Log};
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::progress::Booting;
+use crate::terminal::Raw;
+use crate::{input, message, signals};
+
+use boot::Boot;
+use command::CommandTalk;
+use driver::{Driver, Limits, User};
+use ending::Context;
+use exec::ExecTalk;
+use plan::{Plan, SELFTEST, Way};
+use serial::SerialTalk;
+use stats::Stats;
+use talk::Talk;
+use vm::Machine;
+
+/// Runs a machine to its end. Gives the exit status.
+///
+/// # Errors
+/// What the user is to be told instead.
+pub fn run(args: &RunArgs) -> Result<u8, Failure> {
+    let Plan { name, config, images, way } = plan::plan(args)?;
+    let interactive = is_interactive(&way);
+    let log = open_log(args, &name)?;
+    let context = Context {
+        timeout: args.timeout,
+        boot_timeout: args.boot_timeout,
+        log: log.as_ref().map(|log| log.path().to_owned()),
+        awaits_command: !args.command.is_empty(),
+        selftest: name == SELFTEST,
+    };
+    let engine = vm::engine(args.engine);
+    let machine = Machine::build(config, images, &*engine, log).map_err(explain)?;
+    let signals = signals::listen().map_err(cannot("listen to signals"))?;
+    if interactive {
+        announce(args, &name, engine.name());
+    }
+    let talk = talk(way, &name, interactive)?;
+    let input = input::listen().map_err(cannot("read standard input"))?;
+    let output = Output::start().map_err(cannot("write standard output"))?;
+    let raw = interactive.then(Raw::enter).transpose().map_err(cannot("set the terminal to raw mode"))?;
+    let user = User { input, signals, output, raw };
+    let limits = Limits { boot: args.boot_timeout, whole: args.timeout };
+    let began = Instant::now();
+    let (guest, view) = machine.start().map_err(cannot("start the machine's thread"))?;
+    let finished = Driver::new(guest, user, talk, limits).run();
+    tracing::debug!(?finished, "the run is over");
+    if args.stats {
+        print_stats(&Stats::new(engine.name(), began.elapsed(), view.statistics()), args.json);
+    }
+    context.conclude(finished)
+}
+
+/// Is every key the guest's?
+fn is_interactive(way: &Way) -> bool {
+    match way {
+        Way::Agent(wish) => wish.tty,
+        Way::Serial | Way::Shell => io::stdin().is_terminal(),
+        Way::Exec => false,
+    }
+}
+
+fn talk(way: Way, name: &str, interactive: bool) -> Result<Box<dyn Talk>, Failure> {
+    let boot = || match interactive {
+        true if message::is_quiet() || !io::stdout().is_terminal() => Boot::Silent,
+        true => Boot::Console { dim: takes_colour(), shown: false },
+        false => Boot::Line { line: Booting::show(name), lines: Lines::default() },
+    };
+    Ok(match way {
+        Way::Agent(wish) => Box::new(CommandTalk::new(wish, boot()).map_err(Failure::usage)?),
+        Way::Exec => Box::new(ExecTalk::new(boot())),
+        Way::Serial => Box::new(SerialTalk::plain()),
+        Way::Shell => Box::new(SerialTalk::shell()),
+    })
+}
+
+fn takes_colour() -> bool {
+    anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
+}
+
+fn announce(args: &RunArgs, name: &str, engine: &str) {
+    let memory = show_size(args.memory);
+    let vcpus = if args.vcpus == 1 { "1 vCPU".to_owned() } else { format!("{} vCPUs", args.vcpus) };
+    message::say(format_args!("booting {name}: {memory}, {vcpus}, engine {engine}; Ctrl-] leaves"));
+}
+
+/// A log that the user named must be; the one that comes by itself is as well left out.
+fn open_log(args: &RunArgs, name: &str) -> Result<Option<Log>, Failure> {
+    match &args.console_log {
+        Some(path) => match Log::create(path) {
+            Ok(log) => Ok(Some(log)),
+            Err(error) => {
+                Err(Failure::usage(format!("cannot write the console log {}: {error}", path.display())))
+            }
+        },
+        None => Ok(Log::create_for(name)
+            .inspect_err(|error| message::note(format_args!("there will be no console log: {error}")))
+            .ok()),
+    }
+}
+
+/// What is wrong with the machine is the user's to mend if he asked for it, and the host's otherwise.
+fn explain(error: BuildError) -> Failure {
+    use machine::load::LoadError::{InitrdTooLarge, MemoryTooSmall};
+    match &error {
+        BuildError::Load(MemoryTooSmall { .. } | InitrdTooLarge { .. }) => {
+            Failure::usage(error).hint("give the guest more memory: --memory 1G")
+        }
+        BuildError::Load(_) | BuildError::Vcpus(_) | BuildError::TooMuchMemory(_) => Failure::usage(error),
+        BuildError::Memory(_) | BuildError::Engine(_) => Failure::host(error),
+    }
+}
+
+fn cannot(what: &'static str) -> impl Fn(io::Error) -> Failure {
+    move |error| Failure::host(format!("cannot {what}: {error}"))
+}
+
+fn print_stats(stats: &Stats, json: bool) {
+    let text = match json {
+        true => serde_json::to_string(stats).unwrap_or_else(|error| error.to_string()),
+        false => stats.to_string(),
+    };
+    // There is nobody to tell when standard error is gone.
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}

@@ -1,0 +1,105 @@
+//! The machine on a thread of its own, as the [driver](super::driver) needs it.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::bounded;
+use engine::{Engine, Statistics};
+use interpret::Interpreter;
+use machine::board::ConsoleInput;
+use machine::{BuildError, Images, Vm, VmConfig, Wires};
+
+use super::driver::Guest;
+use super::ending::Ending;
+use crate::args::EngineChoice;
+use crate::console::{Log, Sink};
+
+/// The engine of this choice.
+pub fn engine(choice: EngineChoice) -> Box<dyn Engine> {
+    match choice {
+        EngineChoice::Auto | EngineChoice::Interpret => Box::new(Interpreter),
+    }
+}
+
+/// A machine that is built and has not begun.
+pub struct Machine {
+    vm: Arc<Vm>,
+    guest: Guest,
+    off: crossbeam_channel::Sender<Ending>,
+}
+
+/// A look at a machine that may have ended.
+pub struct View(Arc<Vm>);
+
+impl Machine {
+    /// Builds a machine whose COM1 is also written to `log`.
+    ///
+    /// # Errors
+    /// As [`Vm::new`].
+    pub fn build(
+        config: VmConfig,
+        images: Images,
+        engine: &dyn Engine,
+        log: Option<Log>,
+    ) -> Result<Self, BuildError> {
+        let (com1, console) = Sink::new(log);
+        let (com2, channel) = Sink::new(None);
+        let wires = Wires {
+            consoles: [Some(Box::new(com1)), Some(Box::new(com2)), None, None],
+            unix_nanoseconds: unix_nanoseconds(),
+        };
+        let vm = Arc::new(Vm::new(config, images, wires, engine)?);
+        let (off, off_end) = bounded(1);
+        let ports = [0, 1].map(|index| port(vm.console_input(index)));
+        let stop = Box::new({
+            let vm = Arc::clone(&vm);
+            move || vm.stop()
+        });
+        let guest = Guest { console, channel, ports, stop, off: off_end };
+        Ok(Self { vm, guest, off })
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// Where the host gives no thread.
+    pub fn start(self) -> io::Result<(Guest, View)> {
+        let Self { vm, guest, off } = self;
+        let view = View(Arc::clone(&vm));
+        thread::Builder::new().name("vcpu0".to_owned()).spawn(move || {
+            let ending = match vm.run() {
+                Ok(outcome) => outcome.into(),
+                Err(error) => Ending::Host(error.to_string()),
+            };
+            // Nobody waits for it where the user was in haste.
+            let _ = off.send(ending);
+        })?;
+        Ok((guest, view))
+    }
+}
+
+impl View {
+    /// Each vCPU's counters.
+    pub fn statistics(&self) -> Vec<Statistics> {
+        self.0.statistics()
+    }
+}
+
+fn port(input: Option<ConsoleInput>) -> Box<dyn FnMut(&[u8]) -> usize> {
+    match input {
+        Some(input) => Box::new(move |bytes| input.send(bytes)),
+        // There is no such port, so what is sent to it is lost.
+        None => Box::new(<[u8]>::len),
+    }
+}
+
+/// The time of day, before and after 1970.
+fn unix_nanoseconds() -> i64 {
+    let nanoseconds = |span: std::time::Duration| i64::try_from(span.as_nanos()).unwrap_or(i64::MAX);
+    match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(since) => nanoseconds(since),
+        Err(error) => -nanoseconds(error.duration()),
+    }
+}
