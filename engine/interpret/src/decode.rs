@@ -33,6 +33,10 @@ pub(crate) fn decode(model: &CpuModel, bytes: &[u8], rip: u64, bits: u8) -> Deco
     let lowered = if instruction.is_invalid() || !offered { None } else { lower(&instruction, &mut op) };
     match lowered {
         Some(exec) => op.exec = exec,
+        None if instruction.is_invalid() && instruction.len() == LONGEST => {
+            op.exec = overlong;
+            op.ends_block = true;
+        }
         None => {
             tracing::debug!(
                 target: "ringfence::undefined",
@@ -55,6 +59,11 @@ fn lower(instruction: &Instruction, op: &mut Op) -> Option<Exec> {
 /// #UD.
 pub(crate) fn undefined(cpu: &mut Cpu, _: &Op) -> Step {
     Err(cpu.ud())
+}
+
+/// #GP(0): more than 15 bytes.
+fn overlong(cpu: &mut Cpu, _: &Op) -> Step {
+    Err(cpu.gp())
 }
 
 /// Fills in the operand fields.

@@ -59,6 +59,9 @@ impl Cpu {
             if second.vector.has_error_code() && second.vector != Vector::PageFault {
                 second.error_code |= 1; // EXT: raised by the delivery of what the program did not ask for
             }
+            if second.vector == Vector::PageFault {
+                self.state.cr2 = second.payload;
+            }
             history = format!("{history}{}, whose delivery raised ", name(event));
             event = Event::Exception(match outcome(event, second.vector) {
                 Outcome::Second => second,

@@ -1,8 +1,8 @@
-//! What programs do about interrupts: INT n, INT3, INTO, INT1, CLI, STI, HLT.
+//! What programs do about interrupts: INT n, INT3, INTO, INT1, HLT.
 
 use iced_x86::{Instruction, Mnemonic};
 use x86::control::debug;
-use x86::{Activity, Shadow, Vector, flags};
+use x86::{Activity, Vector};
 
 use crate::cpu::Cpu;
 use crate::op::{Exec, Op};
@@ -34,31 +34,6 @@ fn int1(cpu: &mut Cpu, _: &Op) -> Step {
     Ok(())
 }
 
-impl Cpu {
-    /// #GP(0) unless CPL ≤ IOPL.
-    fn require_iopl(&mut self) -> Step {
-        let iopl = (self.state.rflags & flags::IOPL) >> 12;
-        if u64::from(self.mode.cpl) <= iopl { Ok(()) } else { Err(self.gp()) }
-    }
-}
-
-fn cli(cpu: &mut Cpu, _: &Op) -> Step {
-    cpu.require_iopl()?;
-    cpu.state.rflags &= !flags::IF;
-    Ok(())
-}
-
-/// Interrupts wait for one more instruction, so that `sti; hlt` and `sti; ret` are whole.
-fn sti(cpu: &mut Cpu, _: &Op) -> Step {
-    cpu.require_iopl()?;
-    if cpu.state.rflags & flags::IF == 0 {
-        cpu.state.rflags |= flags::IF;
-        cpu.state.events.shadow = Shadow::Sti;
-        cpu.leave = true;
-    }
-    Ok(())
-}
-
 fn hlt(cpu: &mut Cpu, _: &Op) -> Step {
     cpu.require_supervisor()?;
     cpu.state.events.activity = Activity::Halted;
@@ -73,11 +48,9 @@ pub(crate) fn lower(instruction: &Instruction, op: &mut Op) -> Option<Exec> {
         Mnemonic::Int3 => int3,
         Mnemonic::Into => into,
         Mnemonic::Int1 => int1,
-        Mnemonic::Cli => cli,
-        Mnemonic::Sti => sti,
         Mnemonic::Hlt => hlt,
         _ => return None,
     };
-    op.ends_block = instruction.mnemonic() != Mnemonic::Cli;
+    op.ends_block = true;
     Some(exec)
 }

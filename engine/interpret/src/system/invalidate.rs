@@ -1,4 +1,4 @@
-//! Forgetting cached translations and caches: INVLPG, INVPCID, INVD, WBINVD, CLFLUSH and its kin.
+//! Forgetting cached translations and caches: INVLPG, INVPCID, INVD, WBINVD.
 
 use iced_x86::{Instruction, Mnemonic};
 use x86::control::cr4;
@@ -51,19 +51,12 @@ fn invalidate_caches(cpu: &mut Cpu, _: &Op) -> Step {
     cpu.require_supervisor()
 }
 
-/// CLFLUSH, CLFLUSHOPT, CLWB: faults as a load of a byte does, and no more.
-fn flush_line(cpu: &mut Cpu, op: &Op) -> Step {
-    let linear = cpu.address(op, 1, Access::Read)?;
-    cpu.translate(linear, Access::Read, cpu.mode.view, op.segment).map(drop)
-}
-
 /// Chooses what executes an instruction of this family.
 pub(crate) fn lower(instruction: &Instruction, _: &mut Op) -> Option<Exec> {
     Some(match instruction.mnemonic() {
         Mnemonic::Invlpg => invlpg,
         Mnemonic::Invpcid => invpcid,
         Mnemonic::Invd | Mnemonic::Wbinvd => invalidate_caches,
-        Mnemonic::Clflush | Mnemonic::Clflushopt | Mnemonic::Clwb => flush_line,
         _ => return None,
     })
 }

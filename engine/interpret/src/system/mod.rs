@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `deliver`, `gate`, `task`, `interrupt` | events: double faults, IDT and IVT, stacks from the TSS, INT and IF |
+//! | `deliver`, `gate`, `task`, `interrupt`, `flag` | events: double faults, IDT and IVT, stacks from the TSS, INT, IF |
 //! | `descriptor`, `segment`, `table`, `base`, `verify` | the tables, and the registers loaded from them |
 //! | `stack`, `far`, `far_return`, `syscall` | transfers of control between segments and levels |
 //! | `control`, `debug`, `msr`, `invalidate` | the registers that govern the CPU |
@@ -19,6 +19,7 @@ mod descriptor;
 mod far;
 mod far_return;
 mod feature;
+mod flag;
 mod gate;
 mod interrupt;
 mod invalidate;
@@ -46,6 +47,7 @@ pub(crate) fn lower(instruction: &Instruction, op: &mut Op) -> Option<Exec> {
     const FAMILIES: &[fn(&Instruction, &mut Op) -> Option<Exec>] = &[
         segment::lower,
         port::lower,
+        flag::lower,
         interrupt::lower,
         syscall::lower,
         base::lower,

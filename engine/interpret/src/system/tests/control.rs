@@ -154,6 +154,19 @@ fn the_task_priority_is_the_boards() {
     assert_eq!((guest.board.task_priority(), guest.get(Gpr::Rbx)), (9, 9));
 }
 
+#[test]
+fn the_smap_override_is_the_supervisors() {
+    let mut guest = Guest::long(0).changed(|state| state.cr4 |= cr4::SMAP);
+    // Every page here is a user page: stac; mov eax, [DATA]; clac; mov eax, [DATA].
+    let load = &[0x8b, 0x04, 0x25, 0, 0, 4, 0];
+    assert_eq!(
+        guest.run(&[&[0x0f, 0x01, 0xcb][..], load, &[0x0f, 0x01, 0xca], load].concat()),
+        End::Shutdown
+    );
+    assert_eq!(guest.cpu.state.cr2 & !0xfff, STACK - 0x1000, "even the stack is out of reach");
+    all_fault(|| Guest::long(3), 6, &[&[0x0f, 0x01, 0xcb], &[0x0f, 0x01, 0xca]]);
+}
+
 use engine::Board;
 
 const WRMSR: &[u8] = &[0x0f, 0x30];

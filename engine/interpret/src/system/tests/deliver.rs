@@ -221,3 +221,12 @@ fn virtual_8086_mode_goes_out_and_comes_back() {
     assert_eq!(guest.run(&[0xcf]), End::Vector(13));
     assert_eq!(guest.frame_32::<2>(), [0, 0x10]);
 }
+
+#[test]
+fn an_instruction_of_more_than_15_bytes_is_a_general_protection_fault() {
+    let mut guest = Guest::long(0);
+    let nop = [&[0x66; 15][..], &[0x90]].concat();
+    assert_eq!(guest.run(&nop), End::Vector(13));
+    assert_eq!(guest.frame_64::<2>(), [0, CODE]);
+    assert_eq!(Guest::long(0).run(&nop[1..]), End::Halted);
+}

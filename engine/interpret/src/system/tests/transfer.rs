@@ -74,11 +74,11 @@ fn a_call_gate_enters_the_kernel_on_its_stack() {
     // 32-bit, with a parameter that goes along; retf 4 drops it from both stacks.
     let mut guest = Guest::protected(3).with(Gpr::Rsp, STACK - 4);
     guest.put_u32(STACK - 4, 0x1111_2222);
-    guest.put(HANDLERS, &[0xca, 4, 0]);
+    guest.put(HANDLERS, &[0x8b, 0x5c, 0x24, 8, 0xca, 4, 0]); // mov ebx, [esp + 8]; retf 4
     let call = [0x9a, 0, 0, 0, 0, sel::CALL_GATE_32 as u8 | 3, 0];
     assert_eq!(guest.run(&call), End::Vector(13), "HLT behind the call, at CPL 3");
     assert_eq!(guest.frame_32::<5>(), [0, CODE as u32 + 7, 0x23, 2 | flags::RF as u32, STACK as u32]);
-    assert_eq!(guest.get_u32(STACK_0 - 12), 0x1111_2222);
+    assert_eq!(guest.get(Gpr::Rbx), 0x1111_2222);
 }
 
 #[test]
