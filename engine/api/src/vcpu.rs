@@ -57,6 +57,11 @@ pub trait Vcpu: Send {
 
     /// Counters since the vCPU was made.
     fn statistics(&self) -> Statistics;
+
+    /// Further counters of the engine's own, each with a name for a person to read.
+    fn details(&self) -> Vec<(String, u64)> {
+        Vec::new()
+    }
 }
 
 /// Counters that every engine keeps.

@@ -22,6 +22,7 @@ use x86::flags::{RESERVED_ONE, STATUS};
 use x86::paging::is_canonical;
 
 use crate::context::{Contexts, View};
+use crate::counts::Counts;
 use crate::emit::block::{Key, Surroundings};
 use crate::emit::site::{Site, Sites};
 use crate::enter;
@@ -50,10 +51,7 @@ pub(crate) struct Translated {
     x87_here: bool,
     /// [`base::Watch::hits`] when the store was last checked.
     hits: u64,
-    entries: u64,
-    faults: u64,
-    fills: u64,
-    cold: u64,
+    counts: Counts,
 }
 
 // SAFETY: the frame and the maps belong to the vCPU, not to a thread; `guard` ties a thread to them only
@@ -116,10 +114,7 @@ impl Translated {
             info: InstructionInfoFactory::new(),
             x87_here: false,
             hits: 0,
-            entries: 0,
-            faults: 0,
-            fills: 0,
-            cold: 0,
+            counts: Counts::default(),
         })
     }
 
@@ -219,7 +214,6 @@ impl Translated {
             enter::load_x87(self.tier.fpu());
             self.x87_here = true;
         }
-        self.entries += 1;
         let fpu = std::ptr::from_mut(self.tier.fpu()) as u64;
         let flags = self.tier.status() | RESERVED_ONE | 0x200;
         let frame = self.frame.frame();
@@ -250,12 +244,14 @@ impl Translated {
         let frame = self.frame.frame();
         let (page, kind, value) = (frame.page, frame.exit_kind, frame.exit_value);
         let (target, fault_at) = (frame.target, frame.fault_at);
+        self.counts.exit(kind);
         if counted && ![ExitKind::Interpret as u64, ExitKind::InterpretFpu as u64, ExitKind::Fault as u64].contains(&kind) {
             *left = spend(*left, 1);
         }
         Ok(Ok(match kind {
             k if k == ExitKind::Interpret as u64 || k == ExitKind::InterpretFpu as u64 => {
-                self.tier.set_rip(page.wrapping_add(value));
+                self.tier.set_rip(page.wrapping_add(value & 0xffff));
+                self.counts.interpreted(value >> 16);
                 if k == ExitKind::InterpretFpu as u64 {
                     self.store_x87();
                 }
@@ -310,7 +306,6 @@ impl Translated {
 
     /// A host fault in translated code.
     fn fault(&mut self, page: u64, at: u64, left: &mut u64) -> io::Result<Result<Resume, Exit>> {
-        self.faults += 1;
         let host = self.store.cache.offset(at);
         let found = host.and_then(|host| self.store.at_host(host).map(|number| (host, number)));
         let Some((host, number)) = found else {
@@ -324,12 +319,14 @@ impl Translated {
         let ram_page = block.page;
         self.tier.set_rip(page.wrapping_add(u64::from(offset)));
         if host >= near && host < near + POLL_BYTES as u32 {
+            self.counts.polls += 1;
             return Ok(Ok(Resume::Dispatch));
         }
         match self.repair(ram_page, offset)? {
             Repair::Filled => return Ok(Ok(Resume::At(self.store.cache.address(start)))),
-            Repair::Other => {}
+            Repair::Other => self.counts.odd_faults += 1,
             Repair::Site(site) => {
+                self.counts.site_faults += 1;
                 if self.sites.note(ram_page, offset, site) {
                     self.store.invalidate(number);
                 }
@@ -385,7 +382,7 @@ impl Translated {
                 };
                 let watched = self.memory.watch().watched(mapped.page.page());
                 self.contexts.fill(linear, &mapped, !watched)?;
-                self.fills += 1;
+                self.counts.fills += 1;
                 self.fill_around(linear)?;
                 if write && watched {
                     return Ok(Repair::Site(Site::Interpret));
@@ -440,7 +437,6 @@ impl Translated {
 
     /// The same, for an instruction that is known not to use x87, MMX or SSE state.
     fn interpret_general(&mut self, left: &mut u64) -> Option<Exit> {
-        self.cold += 1;
         let before = self.tier.statistics().instructions;
         let exit = self.tier.step();
         *left = spend(*left, self.tier.statistics().instructions - before);
@@ -535,5 +531,13 @@ impl Vcpu for Translated {
             invalidations: self.store.invalidated,
             ..self.tier.statistics()
         }
+    }
+
+    fn details(&self) -> Vec<(String, u64)> {
+        let mut details = self.counts.details();
+        details.push(("whole-cache flushes".to_owned(), self.store.flushes));
+        details.push(("code cache bytes".to_owned(), self.store.cache.used() as u64));
+        details.push(("shadow map bytes".to_owned(), self.contexts.resident() as u64));
+        details
     }
 }

@@ -169,7 +169,9 @@ impl<'a> Emitter<'a> {
                 Next::Interpret => {
                     let fpu = is_fpu(&instruction);
                     let kind = if fpu { ExitKind::InterpretFpu } else { ExitKind::Interpret };
-                    self.leave(kind, u32::from(self.offset));
+                    // With the code, so that it can be counted what the reference CPU is needed for.
+                    let code = u32::from(instruction.code() as u16) << 16;
+                    self.leave(kind, code | u32::from(self.offset));
                     break;
                 }
             }
