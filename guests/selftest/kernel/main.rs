@@ -26,6 +26,7 @@ mod boot;
 mod crash;
 mod echo;
 mod memory;
+mod modes;
 mod sync;
 mod tests;
 mod trap;

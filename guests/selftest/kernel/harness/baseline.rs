@@ -5,6 +5,7 @@ use core::arch::asm;
 use crate::hw::cpu::{cr0_bits, cr4_bits, msr};
 use crate::hw::ioapic::IoApic;
 use crate::hw::{cpu, cpuid, gdt, lapic, pages, pic, rtc};
+use crate::modes;
 use crate::trap;
 
 /// Undoes whatever a test left behind: registers, tables, interrupt sources.
@@ -18,6 +19,7 @@ pub fn restore() {
     cpu::wrmsr(msr::EFER, 0x100 | nx);
     gdt::load(0);
     trap::reset();
+    modes::reset();
     cpu::set_dr7(0x400);
     cpu::set_dr6(0xffff_0ff0);
     cpu::set_cr8(0);

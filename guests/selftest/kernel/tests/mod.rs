@@ -11,6 +11,7 @@ mod fpu;
 mod integer;
 mod interrupts;
 mod memory;
+mod modes;
 mod paging;
 mod privilege;
 mod user;
@@ -58,6 +59,15 @@ pub const FAMILIES: &[&[Test]] = &[
     privilege::bases::TESTS,
     privilege::syscall::TESTS,
     privilege::sysenter::TESTS,
+    modes::compat::TESTS,
+    modes::protected::TESTS,
+    modes::segments32::TESTS,
+    modes::gates32::TESTS,
+    modes::rings32::TESTS,
+    modes::paging32::TESTS,
+    modes::pae::TESTS,
+    modes::protected16::TESTS,
+    modes::real::TESTS,
     interrupts::pic::TESTS,
     interrupts::pit::TESTS,
     interrupts::pm_timer::TESTS,
