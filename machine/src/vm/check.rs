@@ -26,7 +26,10 @@ const CR4: u64 = {
 const EFER: u64 = efer::SCE | efer::LME | efer::LMA | efer::NXE;
 
 /// The invariants of [`CpuState`] (SDM vol. 3, 27.3.1 checks the same for a VM entry).
-pub(super) fn check(cpu: &CpuState) -> Result<(), &'static str> {
+///
+/// # Errors
+/// The invariant that does not hold, in words.
+pub fn check(cpu: &CpuState) -> Result<(), &'static str> {
     let has = |register: u64, bit: u64| register & bit != 0;
     let long = has(cpu.msrs.efer, efer::LMA);
     let xfeatures = xfeature::X87 | xfeature::SSE | xfeature::AVX;

@@ -53,6 +53,7 @@ use crate::chip::Request;
 use crate::firmware::{self, MOST_VCPUS};
 use crate::load::{self, KernelKind};
 
+pub use check::check;
 pub use config::{Images, VmConfig, Wires};
 pub use outcome::{BuildError, Outcome, StateError};
 pub use state::VmState;
@@ -253,6 +254,11 @@ impl Vm {
     /// Virtual time in nanoseconds.
     pub fn time(&self) -> u64 {
         self.board.clock().now()
+    }
+
+    /// The engine's own further counters of each vCPU, by name. Waits for a vCPU that runs.
+    pub fn details(&self) -> Vec<Vec<(String, u64)>> {
+        self.seats.iter().map(|seat| lock(&seat.vcpu).details()).collect()
     }
 
     /// Each vCPU's counters, as it last left its engine; [`Vm::kick`] makes it leave.
