@@ -3,8 +3,9 @@
 //! A case that differs by one of these is not compared. Each is as narrow as it can be told from the two ends
 //! and the instruction that the host's CPU stopped at.
 
-use iced_x86::{CpuidFeature, Instruction, MemorySize, Mnemonic, OpKind};
-use x86::{Vector, page_fault};
+use iced_x86::{CpuidFeature, Instruction, MemorySize, Mnemonic, OpKind, Register};
+use x86::paging::is_canonical;
+use x86::{Vector, flags, page_fault};
 
 use crate::case::Case;
 use crate::difference::Difference;
@@ -15,6 +16,8 @@ const GP: u32 = Vector::GeneralProtection as u32;
 const SS: u32 = Vector::StackFault as u32;
 const UD: u32 = Vector::InvalidOpcode as u32;
 const XM: u32 = Vector::SimdError as u32;
+const AC: u32 = Vector::AlignmentCheck as u32;
+const DB: u32 = Vector::Debug as u32;
 
 /// The open question that the differences are about, if they are about one.
 pub fn question(
@@ -29,6 +32,12 @@ pub fn question(
             return Some("some CPUs do not insist on the alignment of SHA operands");
         }
     }
+    if found.stop == Stop::EXCEPTION && found.vector == AC && expected.rip != found.rip {
+        let instruction = case.instruction(case.step_at(found.rip)?);
+        if instruction.is_vsib() {
+            return Some("an operand of more than eight bytes is not aligned under AC");
+        }
+    }
     if expected.stop != Stop::EXCEPTION {
         return None;
     }
@@ -38,6 +47,19 @@ pub fn question(
         return Some("stopped before it had hidden what tells of the CPU");
     }
     let instruction = case.instruction(step);
+    if expected.vector == GP && is_based(&instruction) && !is_canonical(offset(&instruction, expected)) {
+        return Some("an offset into FS or GS is not canonical, its linear address is");
+    }
+    let vectors = [expected.vector, if found.stop == Stop::EXCEPTION { found.vector } else { 0 }];
+    let size = instruction.memory_size().size();
+    if vectors.contains(&AC) && (size > 8 || instruction.is_vsib()) {
+        return Some("an operand of more than eight bytes is not aligned under AC");
+    }
+    let repeats = instruction.has_rep_prefix() || instruction.has_repne_prefix();
+    let only_flags = differences.len() == 1 && differences[0].what == "rflags";
+    if vectors == [DB, DB] && repeats && only_flags && expected.rflags ^ found.rflags == flags::RF {
+        return Some("RF in the middle of a repeated instruction under single step");
+    }
     if is_masked_store(&instruction) && [PF, GP, SS].contains(&expected.vector) {
         return Some("a store with an empty mask may fault");
     }
@@ -51,6 +73,24 @@ pub fn question(
 /// SDM vol. 2, MASKMOVDQU: "may signal faults even if the mask is all 0s".
 fn is_masked_store(instruction: &Instruction) -> bool {
     matches!(instruction.mnemonic(), Mnemonic::Maskmovq | Mnemonic::Maskmovdqu | Mnemonic::Vmaskmovdqu)
+}
+
+/// Is its memory operand in FS or GS?
+fn is_based(instruction: &Instruction) -> bool {
+    matches!(instruction.memory_segment(), Register::FS | Register::GS)
+}
+
+/// The offset of the memory operand within its segment.
+fn offset(instruction: &Instruction, end: &End) -> u64 {
+    let value = |register: Register| match register {
+        Register::None => 0,
+        Register::RIP | Register::EIP => 0, // the displacement has it all
+        _ => end.gpr[register.number() & 15],
+    };
+    let sum = value(instruction.memory_base())
+        .wrapping_add(value(instruction.memory_index()).wrapping_mul(instruction.memory_index_scale().into()))
+        .wrapping_add(instruction.memory_displacement64());
+    if instruction.memory_base().size() == 4 { sum & 0xffff_ffff } else { sum }
 }
 
 /// An instruction with two things wrong: which of them is told is open (SDM vol. 3, table 6-2: the order within
@@ -112,6 +152,11 @@ fn simd_flags(
     let unmasked = one & OVERFLOW_UNDERFLOW & !(one >> 7);
     if one ^ other == PRECISION && unmasked != 0 && differences.len() == 1 {
         return Some("the precision flag beside an unmasked overflow or underflow");
+    }
+    let dot =
+        matches!(instruction.mnemonic(), Mnemonic::Dpps | Mnemonic::Dppd | Mnemonic::Vdpps | Mnemonic::Vdppd);
+    if dot && differences.iter().all(|difference| difference.what == "mxcsr") {
+        return Some("how far a dot product goes on beside an unmasked exception");
     }
     let mmx = (0..instruction.op_count())
         .any(|n| instruction.op_kind(n) == OpKind::Register && instruction.op_register(n).is_mm());
