@@ -127,8 +127,10 @@ fn advance<T: Width>(cpu: &mut Cpu, op: &Op, register: Gpr) {
     set_counter(cpu, op, register, at.wrapping_add(by));
 }
 
-/// The right to store is proved before the port is read: reading may change the device.
+/// The right to store is proved before the port is read: reading may change the device. The right to the
+/// port is asked for even if there is nothing to repeat, as AMD's CPUs do.
 fn input_string<T: Width>(cpu: &mut Cpu, op: &Op) -> Step {
+    cpu.require_port(cpu.get(Gpr::Rdx) as u16, T::SIZE)?;
     repeat(cpu, op, |cpu, op| {
         let port = cpu.get(Gpr::Rdx) as u16;
         cpu.require_port(port, T::SIZE)?;
@@ -148,6 +150,7 @@ fn input_string<T: Width>(cpu: &mut Cpu, op: &Op) -> Step {
 }
 
 fn output_string<T: Width>(cpu: &mut Cpu, op: &Op) -> Step {
+    cpu.require_port(cpu.get(Gpr::Rdx) as u16, T::SIZE)?;
     repeat(cpu, op, |cpu, op| {
         let port = cpu.get(Gpr::Rdx) as u16;
         cpu.require_port(port, T::SIZE)?;

@@ -122,14 +122,23 @@ impl Stack {
     }
 
     fn linear(&self, cpu: &mut Cpu, pointer: u64, bytes: u64) -> Result<u64, Raised> {
-        if self.flat {
-            return Ok(pointer);
+        let linear = if self.flat {
+            pointer
+        } else {
+            let offset = pointer & self.mask;
+            if !within(&self.segment, offset, bytes) {
+                return Err(cpu.raise(Exception::with_code(Vector::StackFault, self.error_code)));
+            }
+            self.segment.base.wrapping_add(offset) & 0xffff_ffff
+        };
+        if self.view == View::UserAligned {
+            match bytes {
+                2 => cpu.check_alignment::<u16>(linear)?,
+                4 => cpu.check_alignment::<u32>(linear)?,
+                _ => cpu.check_alignment::<u64>(linear)?,
+            }
         }
-        let offset = pointer & self.mask;
-        if !within(&self.segment, offset, bytes) {
-            return Err(cpu.raise(Exception::with_code(Vector::StackFault, self.error_code)));
-        }
-        Ok(self.segment.base.wrapping_add(offset) & 0xffff_ffff)
+        Ok(linear)
     }
 }
 
