@@ -284,7 +284,7 @@ impl Cpu {
     ///
     /// # Errors
     /// #GP or #SS if that is beyond the canonical addresses; this comes before any fault of the first page.
-    fn second_page(&mut self, linear: u64, len: u64, segment: u8) -> Result<u64, Raised> {
+    pub fn second_page(&mut self, linear: u64, len: u64, segment: u8) -> Result<u64, Raised> {
         let second = self.wrap((linear & !(PAGE_SIZE - 1)).wrapping_add(PAGE_SIZE));
         if self.mode.long && linear % PAGE_SIZE + len > PAGE_SIZE && !is_canonical(second) {
             return Err(self.segment_fault(segment));
@@ -310,7 +310,8 @@ impl Cpu {
     /// #AC at CPL 3 with CR0.AM and AC set, unless the address is not even canonical: that comes first.
     pub fn check_alignment<T: Scalar>(&mut self, linear: u64) -> Step {
         let unaligned = self.mode.view == View::UserAligned && !linear.is_multiple_of(T::SIZE);
-        if unaligned && (!self.mode.long || is_canonical(linear)) {
+        let last = linear.wrapping_add(T::SIZE - 1);
+        if unaligned && (!self.mode.long || is_canonical(linear) && is_canonical(last)) {
             return Err(self.raise(Exception::with_code(Vector::AlignmentCheck, 0)));
         }
         Ok(())
@@ -354,9 +355,11 @@ impl Cpu {
         if self.state.dr7 & 0xff == 0 {
             return;
         }
+        // Either begins in the other, also where one reaches over the end of the address space.
+        let meets = |at: u64, length: u64| linear.wrapping_sub(at) < length || at.wrapping_sub(linear) < len;
         let hits = self
             .data_breakpoints()
-            .filter(|&(_, at, length, reads)| (write || reads) && linear < at + length && at < linear + len)
+            .filter(|&(_, at, length, reads)| (write || reads) && meets(at, length))
             .fold(0, |hits, (n, ..)| hits | 1 << n);
         self.debug_hits |= hits;
     }

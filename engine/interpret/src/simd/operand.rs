@@ -83,11 +83,10 @@ impl Cpu {
     /// Proves that up to a page of memory may be written.
     pub(crate) fn prove_write(&mut self, linear: u64, len: u64, segment: u8) -> Step {
         let view = self.mode.view;
+        let second = self.second_page(linear, len, segment)?;
         self.translate(linear, Access::Write, view, segment)?;
-        let here = PAGE_SIZE - linear % PAGE_SIZE;
-        if len > here {
-            let next = self.wrap(linear.wrapping_add(here));
-            self.translate(next, Access::Write, view, segment)?;
+        if linear % PAGE_SIZE + len > PAGE_SIZE {
+            self.translate(second, Access::Write, view, segment)?;
         }
         Ok(())
     }

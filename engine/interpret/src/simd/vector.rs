@@ -85,6 +85,10 @@ fn execute(cpu: &mut Cpu, op: &Op) -> Step {
             stub.entry.call(&mut again);
             frame.mxcsr = mxcsr::tiny(frame.mxcsr, again.mxcsr);
         }
+        if plan.stores {
+            // A page fault comes before #XM.
+            cpu.prove_write(linear, plan.bytes.into(), op.segment)?;
+        }
         cpu.float_fault(frame.mxcsr)?;
     } else {
         stub.entry.call(&mut frame);
