@@ -23,7 +23,10 @@ impl Builder<'_> {
         let mut padded = bytes.clone();
         padded.resize(LONGEST + 1, 0x90);
         let instruction = Decoder::with_ip(64, &padded, ip, DecoderOptions::NONE).decode();
-        if !self.is_fit(catalog, &instruction) {
+        // Some CPUs ignore bits of these prefixes that others, and iced, insist on.
+        let first = bytes.iter().find(|byte| !PREFIXES.contains(byte));
+        let vector = first.is_some_and(|byte| [0xc4, 0xc5, 0x62, 0x8f].contains(byte));
+        if instruction.is_invalid() && vector || !self.is_fit(catalog, &instruction) {
             return;
         }
         let len = if instruction.is_invalid() { bytes.len().min(LONGEST) } else { instruction.len() };
