@@ -21,7 +21,7 @@ Exit status:
   205  the host failed: no memory, no image, no disk space
   206  the self-test kernel found a fault in the virtual machine
   129, 130, 143  a hang-up, an interrupt or a termination signal stopped Ringfence itself
-A guest that writes N to the debug-exit port (0xf4) exits with N.";
+A guest that writes N to the debug-exit port (0xf4) exits with 2N+1, as in QEMU.";
 
 /// Why Ringfence ends, where it is not for the guest's own status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

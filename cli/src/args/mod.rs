@@ -88,7 +88,7 @@ Examples:
         directory: Option<PathBuf>,
     },
     /// Tries one thing that might hang or crash, in a process of its own
-    #[command(hide = true)]
+    #[command(name = "__probe", hide = true)]
     Probe {
         /// What to try.
         what: crate::doctor::Probe,

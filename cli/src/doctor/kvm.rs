@@ -25,21 +25,33 @@ const CODE: [u8; 4] = [0xe6, 0x10, 0xeb, 0xfc];
 /// The finding.
 pub fn finding() -> Finding {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    judge(Probe::Kvm.run(), has_flag(&cpuinfo, &["vmx", "svm"]))
+    judge(Probe::Kvm.run(), has_flag(&cpuinfo, &["vmx", "svm"]), &modules())
 }
 
-fn judge(tried: Result<String, String>, cpu: bool) -> Finding {
-    let (id, name) = ("kvm", "KVM");
-    let own = "Guests run on Ringfence's own engine, which needs no KVM";
+/// The modules behind /dev/kvm: kvm_intel, kvm_amd or something stranger.
+fn modules() -> String {
+    let entries = fs::read_dir("/sys/module").into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut names: Vec<_> = names.filter(|name| name.starts_with("kvm_")).collect();
+    names.sort();
+    names.join(", ")
+}
+
+fn judge(tried: Result<String, String>, cpu: bool, modules: &str) -> Finding {
+    let finding = |found: String, meaning| Finding::good("kvm", "KVM", found, meaning);
     let flags = if cpu { "the CPU has vmx or svm" } else { "the CPU shows neither vmx nor svm" };
-    match tried {
-        Ok(cost) => Finding::good(
-            id,
-            name,
-            format!("works: a guest ran, an exit takes {cost} ns; {flags}"),
-            "Hardware virtualization is real here. This version of Ringfence does not use it yet.",
+    let own = "Guests run on Ringfence's own engine, which needs no KVM.";
+    match (tried, cpu) {
+        (Ok(cost), true) => finding(
+            format!("real: a guest ran, an exit takes {cost} ns; {flags}"),
+            "Hardware virtualization works here. This version of Ringfence does not use it yet.",
         ),
-        Err(what) => {
+        (Ok(cost), false) => finding(
+            format!("not real: a guest ran, an exit takes {cost} ns, but {flags} (modules: {modules})"),
+            "Something imitates KVM, and many guests fail on it. Ringfence's own engine needs none.",
+        )
+        .but(Status::Limited, "none is needed; programs that insist on KVM want another host"),
+        (Err(what), _) => {
             let advice = match (&what[..], cpu) {
                 (what, _) if what.contains("ermission denied") => {
                     "join the group that owns it: sudo usermod -aG kvm $USER"
@@ -52,8 +64,7 @@ fn judge(tried: Result<String, String>, cpu: bool) -> Finding {
                     "none is needed; for it: turn on VT-x or AMD-V in the firmware, or nested virtualization at the provider"
                 }
             };
-            Finding::good(id, name, format!("{what}; {flags}"), format!("{own}."))
-                .but(Status::Missing, advice)
+            finding(format!("{what}; {flags}"), own).but(Status::Missing, advice)
         }
     }
 }
@@ -132,7 +143,7 @@ mod tests {
 
     #[test]
     fn each_failure_has_its_advice() {
-        let advice = |what: &str, cpu| judge(Err(what.to_owned()), cpu).advice.unwrap();
+        let advice = |what: &str, cpu| judge(Err(what.to_owned()), cpu, "").advice.unwrap();
         assert!(advice("opening /dev/kvm: Permission denied (os error 13)", true).contains("usermod"));
         assert!(
             advice("opening /dev/kvm: No such file or directory (os error 2)", true).contains("modprobe")
@@ -142,7 +153,14 @@ mod tests {
                 .contains("none is needed")
         );
         assert!(advice("KVM_CREATE_VM: x", true).contains("answers wrongly"));
-        assert_eq!(judge(Ok("1200".to_owned()), true).status, Status::Good);
+    }
+
+    #[test]
+    fn a_machine_that_runs_without_a_cpu_for_it_is_an_imitation() {
+        assert_eq!(judge(Ok("1200".to_owned()), true, "kvm_intel").status, Status::Good);
+        let imitation = judge(Ok("17000".to_owned()), false, "kvm_pvm");
+        assert_eq!(imitation.status, Status::Limited);
+        assert!(imitation.found.starts_with("not real") && imitation.found.contains("kvm_pvm"));
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl Probe {
 
 fn run(name: &str, patience: Duration) -> io::Result<Result<String, String>> {
     let mut child = Command::new(env::current_exe()?)
-        .args(["probe", name])
+        .args(["__probe", name])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -11,6 +11,10 @@ use crate::exit::{Exit, by_signal};
 use crate::failure::Failure;
 use crate::output::Stream;
 
+/// What the self-test's verdicts make the machine exit with.
+const PASSED: u8 = 2 * selftest::SUCCESS + 1;
+const FAILED: u8 = 2 * selftest::FAILURE + 1;
+
 /// Why a run is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -43,7 +47,7 @@ pub enum Ending {
     Reset,
     /// Its CPU shut down; how.
     TripleFault(String),
-    /// It wrote this to the debug-exit port.
+    /// It wrote to the debug-exit port: twice what it wrote, and one, as in QEMU.
     DebugExit(u8),
     /// The machine was stopped. Not by the guest.
     Stopped,
@@ -94,8 +98,8 @@ impl Context {
             (Ending::Guest(status), _) => return Ok(status),
             (Ending::Left, _) => return Ok(0),
             (Ending::Signal(signal), _) => return Ok(by_signal(signal)),
-            (Ending::DebugExit(selftest::SUCCESS), _) if self.selftest => return Ok(0),
-            (Ending::DebugExit(code), _) if !self.selftest => return Ok(code),
+            (Ending::DebugExit(PASSED), _) if self.selftest => return Ok(0),
+            (Ending::DebugExit(code), _) if !(self.selftest && code == FAILED) => return Ok(code),
             (Ending::NotRun { code, message }, _) => {
                 return Err(Failure { status: code, message, hint: None });
             }
@@ -200,7 +204,7 @@ mod tests {
         }
         assert_eq!(concluded(&context(), Ending::Signal(2), None, false).unwrap(), 130);
         assert_eq!(concluded(&context(), Ending::Left, None, true).unwrap(), 0);
-        assert_eq!(concluded(&context(), Ending::DebugExit(0x10), None, true).unwrap(), 0x10);
+        assert_eq!(concluded(&context(), Ending::DebugExit(33), None, true).unwrap(), 33);
     }
 
     #[test]
@@ -240,9 +244,10 @@ mod tests {
     #[test]
     fn the_self_tests_verdict() {
         let context = Context { awaits_command: false, selftest: true, ..context() };
-        assert_eq!(concluded(&context, Ending::DebugExit(selftest::SUCCESS), None, true).unwrap(), 0);
-        let failure = concluded(&context, Ending::DebugExit(selftest::FAILURE), None, true).unwrap_err();
+        assert_eq!(concluded(&context, Ending::DebugExit(33), None, true).unwrap(), 0);
+        let failure = concluded(&context, Ending::DebugExit(35), None, true).unwrap_err();
         assert_eq!(failure.status, 206);
+        assert_eq!(concluded(&context, Ending::DebugExit(85), None, true).unwrap(), 85);
     }
 
     #[test]

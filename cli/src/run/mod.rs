@@ -61,7 +61,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         selftest: name == SELFTEST,
     };
     let engine = vm::engine(args.engine);
-    let machine = Machine::build(config, images, &*engine, log).map_err(explain)?;
+    let machine = Machine::build(config, images, &*engine, log).map_err(|error| explain(error, &name))?;
     let signals = signals::listen().map_err(cannot("listen to signals"))?;
     if interactive {
         announce(args, &name, engine.name());
@@ -131,13 +131,14 @@ fn open_log(args: &RunArgs, name: &str) -> Result<Option<Log>, Failure> {
 }
 
 /// What is wrong with the machine is the user's to mend if he asked for it, and the host's otherwise.
-fn explain(error: BuildError) -> Failure {
+fn explain(error: BuildError, name: &str) -> Failure {
     use machine::load::LoadError::{InitrdTooLarge, MemoryTooSmall};
     match &error {
         BuildError::Load(MemoryTooSmall { .. } | InitrdTooLarge { .. }) => {
-            Failure::usage(error).hint("give the guest more memory: --memory 1G")
+            Failure::usage(format!("{name}: {error}")).hint("for example: --memory 1G")
         }
-        BuildError::Load(_) | BuildError::Vcpus(_) | BuildError::TooMuchMemory(_) => Failure::usage(error),
+        BuildError::Load(_) => Failure::usage(format!("{name}: {error}")),
+        BuildError::Vcpus(_) | BuildError::TooMuchMemory(_) => Failure::usage(error),
         BuildError::Memory(_) | BuildError::Engine(_) => Failure::host(error),
     }
 }

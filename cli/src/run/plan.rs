@@ -5,8 +5,9 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use images::{Image, Recipe, Store, Userspace};
+use machine::firmware::MOST_VCPUS;
 use machine::load::{self, KernelKind};
-use machine::{Images, VmConfig};
+use machine::{BuildError, Images, VmConfig};
 
 use super::command::Wish;
 use super::exec;
@@ -90,6 +91,9 @@ fn check(args: &RunArgs) -> Result<(), Failure> {
         let text =
             format!("{} bytes is no memory size: it must be at least 1M, and a multiple of 4K", args.memory);
         return Err(Failure::usage(text).hint("most Linux kernels want 128M at least: --memory 512M"));
+    }
+    if !(1..=MOST_VCPUS).contains(&args.vcpus) {
+        return Err(Failure::usage(BuildError::Vcpus(args.vcpus)).hint("for example: --vcpus 2"));
     }
     if args.tty && !io::stdin().is_terminal() {
         return Err(Failure::usage("--tty gives the guest this terminal, and standard input is none"));

@@ -71,6 +71,8 @@ fn what_cannot_be_is_told_before_anything_is_read() {
     for (line, words) in [
         (&["--memory", "1024T"][..], "more than this host has"),
         (&["--memory", "4K"][..], "at least 1M"),
+        (&["--vcpus", "0"][..], "0 is not"),
+        (&["--vcpus", "1000"][..], "1 to 512 vCPUs"),
         (&["--memory", "1048577"][..], "multiple of 4K"),
         (&["--kernel", "/nonexistent", "--", "true"][..], "nothing to run a command with"),
         (&["--kernel", "/nonexistent"][..], "cannot read the kernel /nonexistent"),
