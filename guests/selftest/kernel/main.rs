@@ -27,6 +27,7 @@ mod crash;
 mod echo;
 mod memory;
 mod modes;
+mod smp;
 mod sync;
 mod tests;
 mod trap;
@@ -50,17 +51,18 @@ pub fn acpi() -> Option<&'static Acpi> {
 #[unsafe(no_mangle)]
 extern "C" fn kernel_main(magic: u32, address: u32) -> ! {
     serial::start();
-    gdt::load(0);
+    gdt::load();
     trap::reset();
     say!("selftest: Ringfence self-test kernel");
     let Some(info) = BootInfo::read(magic, address) else {
         say!("selftest: neither multiboot nor PVH: eax {magic:#x}, ebx {address:#x}");
         exit::leave(exit::FAILURE, None);
     };
-    let acpi = Acpi::read(&info);
+    let info = boot::keep(info);
+    let acpi = Acpi::read(info);
     // SAFETY: nobody reads it yet.
     unsafe { *ACPI.get() = acpi };
-    describe(&info, acpi.as_ref());
+    describe(info, acpi.as_ref());
     let timed = time::calibrate();
     say!(
         "tsc: {} ticks/ms{}",

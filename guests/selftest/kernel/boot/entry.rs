@@ -160,6 +160,8 @@ boot_pml4: .skip 4096
 boot_pdpt: .skip 4096
     .globl boot_pd
 boot_pd: .skip 4 * 4096
+    .globl boot_canary
+boot_canary: .skip 4096
 boot_stack: .skip 0x20000
     .globl boot_stack_top
 boot_stack_top:

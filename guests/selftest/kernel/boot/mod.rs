@@ -6,3 +6,19 @@ mod multiboot;
 mod start_info;
 
 pub use info::{BootInfo, Protocol};
+
+use crate::sync::Racy;
+
+static INFO: Racy<Option<BootInfo>> = Racy::new(None);
+
+/// Keeps the information for the tests.
+pub fn keep(info: BootInfo) -> &'static BootInfo {
+    // SAFETY: called once, before any test.
+    unsafe { (*INFO.get()).insert(info) }
+}
+
+/// What the loader said.
+pub fn info() -> Option<&'static BootInfo> {
+    // SAFETY: written once, before any test.
+    unsafe { (*INFO.get()).as_ref() }
+}

@@ -17,7 +17,7 @@ pub fn restore() {
     pages::reset();
     let nx = if cpuid::NX.is_offered() { 0x800 } else { 0 };
     cpu::wrmsr(msr::EFER, 0x100 | nx);
-    gdt::load(0);
+    gdt::load();
     trap::reset();
     modes::reset();
     cpu::set_dr7(0x400);

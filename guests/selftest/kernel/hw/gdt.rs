@@ -126,7 +126,11 @@ pub fn tss(cpu: usize) -> *mut Tss {
 /// Which CPU's interrupt stack `address` lies on.
 pub fn cpu_of_stack(address: u64) -> usize {
     let offset = address.wrapping_sub(INTERRUPT_STACKS.get() as u64);
-    (offset as usize / (STACK_SIZE * STACKS)).min(CPUS - 1)
+    match offset as usize / (STACK_SIZE * STACKS) {
+        cpu @ 0..CPUS => cpu,
+        // Another stack: that of a test on CPU 0.
+        _ => 0,
+    }
 }
 
 /// The pointer to load with LGDT.
@@ -134,11 +138,16 @@ pub fn pointer() -> Pointer {
     Pointer { limit: (ENTRIES * 8 - 1) as u16, base: GDT.get() as u64 }
 }
 
-/// Fills the table and loads it with all segment registers and the task register of CPU `cpu`.
-pub fn load(cpu: usize) {
+/// Fills the table and loads it on CPU 0.
+pub fn load() {
     for (index, &descriptor) in INITIAL.iter().enumerate() {
         set(index as u16 * 8, descriptor);
     }
+    load_registers(0);
+}
+
+/// Loads the filled table, all segment registers and the task register of CPU `cpu`.
+pub fn load_registers(cpu: usize) {
     let task = tss(cpu);
     // SAFETY: this CPU's own segment and stacks.
     unsafe {

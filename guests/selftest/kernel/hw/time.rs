@@ -13,15 +13,23 @@ pub const GATE: u16 = 0x61;
 
 static TICKS_PER_MS: AtomicU64 = AtomicU64::new(1_000_000);
 
-/// Measures the counter over 10 ms; false if the 8254 did not count to the end.
+/// Measures the counter; false if the 8254 did not count to the end.
+///
+/// The least of five measurements of 10 ms: a busy host can only make one longer.
 pub fn calibrate() -> bool {
-    let before = rdtsc();
-    let done = pit_delay((PIT_HZ / 100) as u16);
-    let ticks = rdtsc().wrapping_sub(before);
-    if done && ticks > 100 {
+    let mut least = None;
+    for _ in 0..5 {
+        let before = rdtsc();
+        if !pit_delay((PIT_HZ / 100) as u16) {
+            return false;
+        }
+        let ticks = rdtsc().wrapping_sub(before);
+        least = Some(least.map_or(ticks, |least: u64| least.min(ticks)));
+    }
+    if let Some(ticks @ 100..) = least {
         TICKS_PER_MS.store(ticks / 10, Ordering::Relaxed);
     }
-    done
+    true
 }
 
 /// Runs channel 2 down from `count` in mode 0; false if its output never rose.

@@ -14,10 +14,14 @@ mod memory;
 mod modes;
 mod paging;
 mod privilege;
+mod smp;
+mod system;
 mod user;
 
 /// All tests.
 pub const FAMILIES: &[&[Test]] = &[
+    system::boot::TESTS,
+    system::cpuid::TESTS,
     integer::alu::TESTS,
     integer::shift::TESTS,
     integer::rotate::TESTS,
@@ -50,6 +54,8 @@ pub const FAMILIES: &[&[Test]] = &[
     paging::crossing::TESTS,
     paging::invalidation::TESTS,
     paging::user::TESTS,
+    system::msr::TESTS,
+    system::smc::TESTS,
     privilege::ring3::TESTS,
     privilege::io::TESTS,
     privilege::iret::TESTS,
@@ -68,6 +74,7 @@ pub const FAMILIES: &[&[Test]] = &[
     modes::pae::TESTS,
     modes::protected16::TESTS,
     modes::real::TESTS,
+    system::tsc::TESTS,
     interrupts::pic::TESTS,
     interrupts::pit::TESTS,
     interrupts::pm_timer::TESTS,
@@ -78,5 +85,11 @@ pub const FAMILIES: &[&[Test]] = &[
     interrupts::ioapic::TESTS,
     interrupts::nmi::TESTS,
     interrupts::hlt::TESTS,
+    smp::start::TESTS,
+    smp::atomics::TESTS,
+    smp::interrupts::TESTS,
+    smp::ordering::TESTS,
+    smp::translation::TESTS,
     interrupts::x2apic::TESTS,
+    system::tsc_write::TESTS,
 ];

@@ -7,6 +7,7 @@ macro_rules! snippet {
             core::arch::global_asm!(
             ".pushsection .rodata.snippets, \"a\"",
             concat!(".code", $bits),
+            ".balign 16",
             concat!(".globl snippet_", stringify!($name)),
             concat!("snippet_", stringify!($name), ":"),
             $($line,)+

@@ -117,6 +117,11 @@ extern "C" fn enter<F: FnOnce() -> R, R>(call: *mut ()) {
 
 /// Ends the innermost `catch` with `trap`.
 pub fn escape(trap: &Trap) -> ! {
+    let cpu = crate::hw::gdt::cpu_of_stack(&raw const *trap as u64);
+    if cpu != 0 && trap.vector != super::vector::PANIC {
+        say!("selftest: {trap} on CPU {cpu}");
+        cpu::halt_forever();
+    }
     // SAFETY: a current guard's frame is still on the stack, as `catch` has not returned.
     unsafe {
         let guard = *CURRENT.get();

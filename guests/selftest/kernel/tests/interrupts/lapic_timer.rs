@@ -104,10 +104,10 @@ fn timer_stopped() -> Outcome {
     handle();
     let ms = counts_per_ms();
     write(LVT_TIMER, PERIODIC | u32::from(VECTOR));
-    write(INITIAL_COUNT, ms * 3);
+    write(INITIAL_COUNT, ms.saturating_mul(50));
     write(INITIAL_COUNT, 0);
     cpu::sti();
-    time::wait(8);
+    time::wait(60);
     cpu::cli();
     check_eq!(trap::count(VECTOR), 0, "interrupts after a stop");
     check_eq!(read(CURRENT_COUNT), 0, "count after a stop");
@@ -150,10 +150,10 @@ fn timer_deadline_cancelled() -> Outcome {
     need!(TSC_DEADLINE);
     handle();
     write(LVT_TIMER, DEADLINE | u32::from(VECTOR));
-    cpu::wrmsr(msr::TSC_DEADLINE, rdtsc() + 3 * time::ticks_per_ms());
+    cpu::wrmsr(msr::TSC_DEADLINE, rdtsc() + 50 * time::ticks_per_ms());
     cpu::wrmsr(msr::TSC_DEADLINE, 0);
     cpu::sti();
-    time::wait(6);
+    time::wait(60);
     cpu::cli();
     check_eq!(trap::count(VECTOR), 0, "interrupts after a cancellation");
     write(LVT_TIMER, VECTOR.into());

@@ -23,6 +23,8 @@ fn task() -> (u64, u32) {
     let (task, stack) = (pages::frame(), pages::frame() as u32 + 0x1000);
     store(task + 4, stack);
     store(task + 8, u32::from(DATA));
+    // No I/O permission map.
+    store(task + 102, 0xffffu16);
     gdt::set(TASK, task_segment(task));
     (task, stack)
 }
