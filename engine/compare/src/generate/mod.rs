@@ -150,3 +150,53 @@ fn gpr(number: usize) -> Gpr {
     ];
     ALL[number % 16]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::EXIT;
+    use crate::offer::Offer;
+    use iced_x86::{FlowControl, Mnemonic};
+
+    fn generator() -> Generator {
+        Generator::new(Catalog::new(Offer::of_host(), &[]), 5)
+    }
+
+    #[test]
+    fn a_case_depends_on_its_index_alone() {
+        let generator = generator();
+        let (mut one, mut other) = (generator.blank(), generator.blank());
+        generator.make(7, &mut other);
+        generator.make(8, &mut one);
+        generator.make(7, &mut one);
+        assert_eq!((one.start.code(), one.start.gpr), (other.start.code(), other.start.gpr));
+        assert_eq!(one.steps, other.steps);
+        generator.make(8, &mut other);
+        assert_ne!(one.start.code(), other.start.code());
+    }
+
+    #[test]
+    fn what_is_known_of_a_case_is_what_its_bytes_say() {
+        let generator = generator();
+        let mut case = generator.blank();
+        for index in 0..3000 {
+            generator.make(index, &mut case);
+            let end = case.steps.last().unwrap();
+            assert_eq!(case.instruction(end).near_branch_target(), EXIT, "{index}");
+            for step in &case.steps {
+                let instruction = case.instruction(step);
+                assert!(instruction.is_invalid() || instruction.len() == usize::from(step.len), "{index}");
+                if instruction.flow_control() == FlowControl::ConditionalBranch {
+                    assert!(instruction.near_branch_target() > instruction.ip(), "{index}: forward only");
+                }
+                assert!(!matches!(instruction.mnemonic(), Mnemonic::Syscall | Mnemonic::Rdtsc), "{index}");
+            }
+            let (steps, undefined) = (case.steps.clone(), case.undefined);
+            assert!(case.retaint(), "{index}: no instruction depends on an undefined flag");
+            for (now, then) in case.steps.iter().zip(&steps) {
+                assert_eq!(now.undefined & !then.undefined, 0, "{index}: the generator overlooks nothing");
+            }
+            assert_eq!(case.undefined & !undefined, 0, "{index}");
+        }
+    }
+}
