@@ -123,7 +123,8 @@ fn run_all(arguments: &RunArguments) -> Result<bool> {
         println!("the target `translator` does nothing here: {reason}");
     }
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
-    let jobs = arguments.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get() as u64));
+    let jobs =
+        arguments.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get() as u64));
     println!("seed {seed}, {} s for each target, {jobs} workers", arguments.time);
     let plan = Plan {
         seed,
@@ -139,7 +140,12 @@ fn run_all(arguments: &RunArguments) -> Result<bool> {
         let (target, began) = (named(name)?, Instant::now());
         let report = run(target, &plan)?;
         let verdict = if report.finding.is_some() { "FAILED" } else { "ok" };
-        println!("{:<12} {:>9} inputs in {:.1} s: {verdict}", name, report.inputs, began.elapsed().as_secs_f64());
+        println!(
+            "{:<12} {:>9} inputs in {:.1} s: {verdict}",
+            name,
+            report.inputs,
+            began.elapsed().as_secs_f64()
+        );
         if let Some(finding) = report.finding {
             good = false;
             println!("  input {}: {} (its message is above)", finding.index, finding.what);

@@ -108,7 +108,8 @@ pub fn run(target: &Target, plan: &Plan) -> Result<Report> {
         }
         workers = left;
     }
-    report.inputs += workers.iter().filter_map(|worker| progress(&worker.progress)).map(|(_, done)| done).sum::<u64>();
+    report.inputs +=
+        workers.iter().filter_map(|worker| progress(&worker.progress)).map(|(_, done)| done).sum::<u64>();
     Ok(report)
 }
 
@@ -119,7 +120,9 @@ fn start(target: &Target, plan: &Plan, job: u64) -> Result<Worker> {
     let child = Command::new(program)
         .arg("worker")
         .arg(target.name)
-        .args([plan.seed, job, plan.jobs, share, plan.time.as_millis() as u64].map(|number| number.to_string()))
+        .args(
+            [plan.seed, job, plan.jobs, share, plan.time.as_millis() as u64].map(|number| number.to_string()),
+        )
         .arg(&progress)
         .spawn()
         .context("cannot start a worker")?;

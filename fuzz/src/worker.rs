@@ -35,7 +35,8 @@ pub const DONE: u64 = u64::MAX;
 
 /// Runs them. A panic goes through: the process ends by it.
 pub fn work(target: &Target, work: &Work) -> Result<()> {
-    let file = File::create(&work.progress).with_context(|| format!("cannot write {}", work.progress.display()))?;
+    let file =
+        File::create(&work.progress).with_context(|| format!("cannot write {}", work.progress.display()))?;
     let note = |at: u64, value: u64| {
         file.write_all_at(&value.to_le_bytes(), at).context("cannot write how far it came")
     };

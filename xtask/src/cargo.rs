@@ -7,6 +7,9 @@ use crate::tree::Tree;
 /// Whole-VM stories: run by a step of their own.
 pub const STORIES: &str = "ringfence-stories";
 
+/// The fuzz targets and their runner.
+pub const FUZZ: &str = "ringfence-fuzz";
+
 /// A cargo command.
 pub fn cargo(words: &[&str]) -> Command {
     // The one that runs this program, if it is one.

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::cargo::{STORIES, cargo, program};
+use crate::cargo::{FUZZ, STORIES, cargo, program};
 use crate::check;
 use crate::step::Run;
 use crate::tree::Tree;
@@ -16,9 +16,12 @@ pub struct Options {
     /// Random instruction sequences to run natively and in the engines
     #[arg(long, value_name = "N")]
     sequences: Option<u64>,
-    /// Inputs for each fuzz target
-    #[arg(long, value_name = "N")]
-    inputs: Option<u64>,
+    /// The seed of the random sequences and of the fuzz targets' inputs
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Seconds for each fuzz target
+    #[arg(long, value_name = "S")]
+    fuzz: Option<u64>,
 }
 
 /// Everything.
@@ -33,13 +36,20 @@ pub fn all(run: &mut Run, tree: &Tree, options: &Options) -> Result<()> {
     run.command("build", everywhere(&["build", "--quiet", "--all-targets"]))?;
     run.command("tests of the crates", everywhere(&["test", "--quiet", "--no-fail-fast"]))?;
 
+    let (seed, jobs) =
+        (options.seed.to_string(), std::thread::available_parallelism().map_or(1, usize::from).to_string());
     let sequences = options.sequences.unwrap_or(if options.quick { 50_000 } else { 1_000_000 }).to_string();
-    let jobs = std::thread::available_parallelism().map_or(1, usize::from).to_string();
-    let words = ["native", "--engine", "interpret", "--count", &sequences, "--jobs", &jobs];
-    run.command(
-        "random sequences against the host's CPU",
-        program(tree, "release", "ringfence-compare", &words),
-    )?;
+    for engine in ["interpret"] {
+        let words = ["native", "--engine", engine, "--count", &sequences, "--seed", &seed, "--jobs", &jobs];
+        let name = format!("random sequences against the host's CPU: {engine}");
+        run.command(&name, program(tree, "release", "ringfence-compare", &words))?;
+    }
+
+    // In a profile of its own, for the checks of arithmetic.
+    let fuzz = ["build", "--quiet", "--profile", "fuzz", "--package", FUZZ];
+    run.command("build of the fuzz targets", cargo(&fuzz))?;
+    let time = options.fuzz.unwrap_or(if options.quick { 2 } else { 10 }).to_string();
+    run.command("fuzz targets", program(tree, "fuzz", FUZZ, &["run", "--seed", &seed, "--time", &time]))?;
 
     if stories && !options.quick {
         run.command("whole machines", cargo(&["test", "--release", "--package", STORIES]))?;

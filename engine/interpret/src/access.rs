@@ -266,7 +266,7 @@ impl Cpu {
             if cached == tag {
                 return Ok(Place::Ram(RamOffset(entry.page + linear % PAGE_SIZE)));
             }
-            if self.tlb.adopt_global(table, linear) {
+            if self.tlb.recover(table, linear) {
                 return self.translate(linear, access, view, segment);
             }
         }

@@ -7,6 +7,7 @@ use agent::{Command, Decoder, Message, Reply, Request, SessionId, Status};
 use super::Target;
 use crate::source::Source;
 
+/// The target.
 pub const TARGET: Target =
     Target { name: "agent", about: "frames of the guest agent, both ways", longest: 4096, run, seeds };
 

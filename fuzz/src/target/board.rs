@@ -9,6 +9,7 @@ use machine::board::{BoardState, CpuPort, Equipment, Mainboard};
 use super::Target;
 use crate::source::Source;
 
+/// The target.
 pub const TARGET: Target =
     Target { name: "board", about: "saved boards, and then ports, MMIO and MSRs", longest: 4096, run, seeds };
 

@@ -2,14 +2,21 @@
 
 use base::{Record, Saved};
 use machine::chip::{
-    Chip, Destination, I8042, IoApic, LocalApic, MemorySizes, PicPair, Pit, PowerManagement, Rtc, SystemControl, Uart,
+    Chip, Destination, I8042, IoApic, LocalApic, MemorySizes, PicPair, Pit, PowerManagement, Rtc,
+    SystemControl, Uart,
 };
 
 use super::Target;
 use crate::source::Source;
 
-pub const TARGET: Target =
-    Target { name: "chips", about: "saved records of every chip, and then its registers", longest: 1024, run, seeds };
+/// The target.
+pub const TARGET: Target = Target {
+    name: "chips",
+    about: "saved records of every chip, and then its registers",
+    longest: 1024,
+    run,
+    seeds,
+};
 
 /// Bytes of an input that say what is done with the chip.
 const SCRIPT: usize = 96;
@@ -135,7 +142,11 @@ fn local_apic(payload: &[u8], mut script: Source<'_>) {
             1 => drop(apic.read_page(offset, now)),
             2 => drop(apic.write_msr(0x800 + (offset >> 4), value.into(), now)),
             3 => drop(apic.read_msr(script.pick(&[0x1b, 0x6e0, 0x802, 0x830, 0x839]), now)),
-            4 => drop(apic.write_msr(script.pick(&[0x1b, 0x6e0, 0x830]), u64::from(value) << (offset >> 4 & 31), now)),
+            4 => drop(apic.write_msr(
+                script.pick(&[0x1b, 0x6e0, 0x830]),
+                u64::from(value) << (offset >> 4 & 31),
+                now,
+            )),
             5 => drop((apic.matches(Destination::from_dword(value, true)), apic.arbitration_priority())),
             6 => drop((apic.pending(), apic.takes_external(), apic.take())),
             7 => apic.set_task_priority(value as u8 & 15),

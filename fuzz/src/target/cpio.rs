@@ -4,6 +4,7 @@ use images::Initramfs;
 
 use super::Target;
 
+/// The target.
 pub const TARGET: Target =
     Target { name: "cpio", about: "newc archives, read and written again", longest: 2048, run, seeds };
 

@@ -2,8 +2,14 @@
 
 use super::Target;
 
-pub const TARGET: Target =
-    Target { name: "deb", about: "Debian packages: ar, gzip, xz, zstd, tar", longest: 16 << 10, run, seeds: Vec::new };
+/// The target.
+pub const TARGET: Target = Target {
+    name: "deb",
+    about: "Debian packages: ar, gzip, xz, zstd, tar",
+    longest: 16 << 10,
+    run,
+    seeds: Vec::new,
+};
 
 fn run(input: &[u8]) {
     if let Ok(Some(file)) = images::deb::find(input, |path| path.starts_with("boot/")) {

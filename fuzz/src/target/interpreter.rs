@@ -3,6 +3,7 @@
 use super::Target;
 use crate::vcpu;
 
+/// The target.
 pub const TARGET: Target = Target {
     name: "interpreter",
     about: "any code, registers and page tables, in every mode, on the reference CPU",

@@ -6,6 +6,7 @@ use machine::load::{KernelKind, Module, Request, plan};
 use super::Target;
 use crate::source::Source;
 
+/// The target.
 pub const TARGET: Target =
     Target { name: "loaders", about: "kernel files, planned and loaded", longest: 40 << 10, run, seeds };
 
@@ -36,7 +37,10 @@ fn run(input: &[u8]) {
 }
 
 /// The head of an input before the kernel.
-const HEAD: [u8; 21] = [3, 0, 0, 0, b'q', b'u', b'i', b'e', b't', 0x20, 0x20, 0x20, 0x20, 0x20, 0x20, 0x20, 0x20, 0x20, 0x20, 0x20, 0];
+const HEAD: [u8; 21] = [
+    3, 0, 0, 0, b'q', b'u', b'i', b'e', b't', 0x20, 0x20, 0x20, 0x20, 0x20, 0x20, 0x20, 0x20, 0x20, 0x20,
+    0x20, 0,
+];
 
 fn seeds() -> Vec<Vec<u8>> {
     // The self-test kernel is an ELF64 with both a PVH note and a multiboot header; its first pages hold them.

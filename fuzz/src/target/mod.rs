@@ -9,6 +9,15 @@ mod interpreter;
 mod loaders;
 mod translator;
 
+pub use agent::TARGET as AGENT;
+pub use board::TARGET as BOARD;
+pub use chips::TARGET as CHIPS;
+pub use cpio::TARGET as CPIO;
+pub use deb::TARGET as DEB;
+pub use interpreter::TARGET as INTERPRETER;
+pub use loaders::TARGET as LOADERS;
+pub use translator::TARGET as TRANSLATOR;
+
 /// A function of bytes that must come back, whatever they are.
 pub struct Target {
     /// As the command line calls it.
@@ -24,18 +33,9 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: &[Target] = &[
-    interpreter::TARGET,
-    translator::TARGET,
-    loaders::TARGET,
-    cpio::TARGET,
-    deb::TARGET,
-    agent::TARGET,
-    chips::TARGET,
-    board::TARGET,
-];
+pub const TARGETS: &[&Target] = &[&INTERPRETER, &TRANSLATOR, &LOADERS, &CPIO, &DEB, &AGENT, &CHIPS, &BOARD];
 
 /// The target of this name.
 pub fn by_name(name: &str) -> Option<&'static Target> {
-    TARGETS.iter().find(|target| target.name == name)
+    TARGETS.iter().copied().find(|target| target.name == name)
 }

@@ -3,6 +3,7 @@
 use super::Target;
 use crate::vcpu;
 
+/// The target.
 pub const TARGET: Target = Target {
     name: "translator",
     about: "the same on the binary translator",

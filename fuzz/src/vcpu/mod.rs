@@ -66,7 +66,12 @@ pub fn seeds() -> Vec<Vec<u8>> {
     const PIECE: usize = 160;
     let kernel = selftest::KERNEL;
     let mut rng = fastrand::Rng::with_seed(1);
-    let pieces = kernel.chunks(PIECE).skip(16).step_by(3).filter(|piece| piece.iter().any(|byte| *byte != 0)).take(256);
+    let pieces = kernel
+        .chunks(PIECE)
+        .skip(16)
+        .step_by(3)
+        .filter(|piece| piece.iter().any(|byte| *byte != 0))
+        .take(256);
     let seed = |piece: &[u8]| {
         let mut seed = vec![piece.len() as u8];
         seed.extend_from_slice(piece);

@@ -91,7 +91,17 @@ impl Scene {
 /// Control registers and EFER.
 fn control(source: &mut Source<'_>, mode: Mode) -> CpuState {
     let mut state = CpuState::default();
-    state.cr0 = cr0::ET | source.pick(&[0, cr0::MP, cr0::MP | cr0::NE, cr0::EM, cr0::TS, cr0::NE | cr0::WP, cr0::WP, cr0::AM]);
+    state.cr0 = cr0::ET
+        | source.pick(&[
+            0,
+            cr0::MP,
+            cr0::MP | cr0::NE,
+            cr0::EM,
+            cr0::TS,
+            cr0::NE | cr0::WP,
+            cr0::WP,
+            cr0::AM,
+        ]);
     if mode != Mode::Real {
         state.cr0 |= cr0::PE;
     }
@@ -168,7 +178,8 @@ fn segments(source: &mut Source<'_>, mode: Mode, state: &mut CpuState) {
             let cs = state.segment_mut(SegmentRegister::Cs);
             *cs = Segment::real((CODE >> 4) as u16);
             cs.access |= privilege | if mode == Mode::Real { access::CODE } else { 0 };
-            *state.segment_mut(SegmentRegister::Ss) = Segment { access: cs_access(privilege), ..Segment::real(0) };
+            *state.segment_mut(SegmentRegister::Ss) =
+                Segment { access: cs_access(privilege), ..Segment::real(0) };
         }
         _ => {
             state.segments = [tables::segment(data); 6];
@@ -211,7 +222,8 @@ fn rest(source: &mut Source<'_>, mode: Mode, state: &mut CpuState) {
     }
     for at in [3, 4, 5] {
         // MSRs that a jump or a stack comes from.
-        let target = if source.once_in(4) { canonical(value(source)) } else { CODE + u64::from(source.byte()) };
+        let target =
+            if source.once_in(4) { canonical(value(source)) } else { CODE + u64::from(source.byte()) };
         match at {
             3 => state.msrs.lstar = target,
             4 => state.msrs.sysenter_eip = target,
@@ -239,7 +251,8 @@ fn rest(source: &mut Source<'_>, mode: Mode, state: &mut CpuState) {
         state.dr = [value(source), CODE, DATA, value(source)];
         state.dr7 |= u64::from(source.dword()) & 0xffff_23ff;
     }
-    state.events.shadow = source.pick(&[Shadow::None, Shadow::None, Shadow::None, Shadow::Sti, Shadow::MovSs]);
+    state.events.shadow =
+        source.pick(&[Shadow::None, Shadow::None, Shadow::None, Shadow::Sti, Shadow::MovSs]);
     state.events.nmi_pending = source.once_in(16);
     state.events.nmi_blocked = source.once_in(16);
     if source.once_in(16) {

@@ -62,6 +62,7 @@ const LAYERS: &[Layer] = &[
         "fuzz",
         &[
             "guests/agent",
+            "guests/selftest",
             "base",
             "arch/x86",
             "engine/api",

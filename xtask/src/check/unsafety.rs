@@ -28,7 +28,8 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
     }
     for manifest in tree.files().filter(|file| file.path.ends_with("Cargo.toml")) {
         let text = manifest.text.as_deref().unwrap_or_default();
-        let inherits = text.contains("[lints]\nworkspace = true") || text.contains("[workspace.lints");
+        // A workspace of its own (libFuzzer's) has nobody to inherit from.
+        let inherits = text.contains("[lints]\nworkspace = true") || text.contains("[workspace]");
         if text.contains("[package]") && !inherits {
             let message = "the lints of the workspace do not hold here: add `[lints] workspace = true`";
             findings.push(Finding::new(&manifest.path, 0, message));
