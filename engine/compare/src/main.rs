@@ -29,8 +29,8 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct NativeArguments {
     /// The engine under test.
-    #[arg(long, default_value = "interpret", value_parser = ["interpret"])]
-    engine: String,
+    #[arg(long, value_enum, default_value_t)]
+    engine: EngineName,
     /// Sequences to run.
     #[arg(long, default_value_t = 1_000_000)]
     count: u64,
@@ -57,6 +57,25 @@ struct NativeArguments {
     coverage: bool,
 }
 
+/// An engine by name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum EngineName {
+    /// The reference CPU.
+    #[default]
+    Interpret,
+    /// The binary translator.
+    Translate,
+}
+
+impl EngineName {
+    fn engine(self) -> &'static dyn Engine {
+        match self {
+            Self::Interpret => &interpret::Interpreter,
+            Self::Translate => &translate::Translator,
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let Command::Native(arguments) = Arguments::parse().command;
     match native(&arguments) {
@@ -79,7 +98,7 @@ fn native(arguments: &NativeArguments) -> Result<bool, CompareError> {
         only: parse_mnemonics(&arguments.only)?,
         most_reports: arguments.reports,
     };
-    let engine: &dyn Engine = &interpret::Interpreter;
+    let engine = arguments.engine.engine();
     println!("native against {}: seed {seed}, {} sequences", engine.name(), campaign.count);
     let bar = if arguments.progress { ProgressBar::new(campaign.count) } else { ProgressBar::hidden() };
     if let Ok(style) = ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len} {per_sec} {eta}") {
