@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   line ──► 8259 pair ── INT ──► LINT0 of each local APIC ─┐
+//!      │             └─► pin 0                              │
 //!      └───► I/O APIC ── message ──► local APICs ───────────┼──► Attention of the vCPU
 //!            local APIC ── IPI ──► local APICs ─────────────┘
 //! ```
@@ -120,20 +121,20 @@ impl Interrupts {
         controllers.io.set_line(pin, asserted, &mut |message| self.deliver(message));
         let irq = if gsi < 16 { gsi } else { 10 + gsi % 2 };
         controllers.pic.set_line(irq, controllers.wires.reaches(irq));
-        self.refresh_external(&controllers.pic);
+        self.refresh_external(controllers);
     }
 
     /// Does something with the 8259s.
     pub fn with_pic<R>(&self, action: impl FnOnce(&mut PicPair) -> R) -> R {
         let mut controllers = lock(&self.controllers);
         let result = action(&mut controllers.pic);
-        self.refresh_external(&controllers.pic);
+        self.refresh_external(&mut controllers);
         result
     }
 
-    /// Carries the INT output on to the local APICs.
-    fn refresh_external(&self, pic: &PicPair) {
-        let output = pic.output();
+    /// Carries the INT output on to the local APICs, and to pin 0 of the I/O APIC.
+    fn refresh_external(&self, controllers: &mut Controllers) {
+        let output = controllers.pic.output();
         if !self.external.swap(output, Ordering::SeqCst) && output {
             for cpu in &self.cpus {
                 if lock(&cpu.apic).takes_external() {
@@ -141,6 +142,7 @@ impl Interrupts {
                 }
             }
         }
+        controllers.io.set_line(0, output, &mut |message| self.deliver(message));
     }
 
     /// A register of the I/O APIC is read.
@@ -258,9 +260,9 @@ impl Interrupts {
         if self.external.load(Ordering::SeqCst) && lock(apic).takes_external() {
             // Another vCPU may have been faster: without a request there is no acknowledge cycle.
             let vector = self.with_pic(|pic| pic.output().then(|| pic.acknowledge()));
+            let mut apic = lock(apic);
+            apic.took_external();
             if vector.is_some() {
-                let mut apic = lock(apic);
-                apic.took_external();
                 if self.waits(&apic) {
                     attention.raise(Signals::INTERRUPT);
                 }

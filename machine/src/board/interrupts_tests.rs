@@ -103,6 +103,20 @@ fn irq_0_is_pin_2_and_pci_lines_reach_both_controllers() {
 }
 
 #[test]
+fn the_8259_also_comes_through_the_io_apic() {
+    let bench = Bench::new(2);
+    bench.start_pic();
+    bench.interrupts.with_apic(0, |apic, now| apic.write_page(0x350, 0x1_0700, now));
+    bench.route(0, 0x0700, 1 << 24); // ExtINT to APIC 1
+    bench.signals(0);
+    bench.signals(1);
+    bench.interrupts.line(7).set(Output::High);
+    assert_eq!((bench.signals(0), bench.signals(1)), (Signals::empty(), Signals::INTERRUPT));
+    assert_eq!((bench.interrupts.take(0), bench.interrupts.take(1)), (None, Some(0x37)));
+    assert!(!bench.interrupts.is_waiting(1));
+}
+
+#[test]
 fn a_shared_line_is_asserted_while_any_device_asserts_it() {
     let bench = Bench::new(1);
     bench.route(10, 0x8052, 0);

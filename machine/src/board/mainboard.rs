@@ -321,3 +321,7 @@ fn claim_debug_ports(ports: &mut PortBus, control: &Arc<Control>) {
     ports.claim(0x402, 1, Width::Byte, Arc::new(DebugPort::default()));
     ports.claim(PANIC_PORT, 1, Width::Byte, Arc::new(Panic(control.clone())));
 }
+
+#[cfg(test)]
+#[path = "mainboard_tests.rs"]
+mod tests;

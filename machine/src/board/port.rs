@@ -49,7 +49,7 @@ impl CpuPort {
 
 impl Board for CpuPort {
     fn port_in(&self, port: u16, width: Width) -> u32 {
-        if self.board.ports.is_claimed(port) {
+        if self.board.ports.is_claimed(port, width) {
             self.board.ports.read(port, width)
         } else {
             self.board.pci.read(Space::Port, port.into(), width) as u32
@@ -57,7 +57,7 @@ impl Board for CpuPort {
     }
 
     fn port_out(&self, port: u16, width: Width, value: u32) {
-        if self.board.ports.is_claimed(port) {
+        if self.board.ports.is_claimed(port, width) {
             self.board.ports.write(port, width, value);
         } else {
             self.board.pci.write(Space::Port, port.into(), width, value.into());

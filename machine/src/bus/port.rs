@@ -59,9 +59,9 @@ impl PortBus {
         self.claims.get(number.wrapping_sub(1))
     }
 
-    /// Does some device answer at this port?
-    pub fn is_claimed(&self, port: u16) -> bool {
-        self.owner[usize::from(port)] != 0
+    /// Does some device answer at a port that this access reaches? If not, a further bus may be asked.
+    pub fn is_claimed(&self, port: u16, width: Width) -> bool {
+        (0..width.bytes() as u16).any(|n| self.owner[usize::from(port.wrapping_add(n))] != 0)
     }
 
     /// IN.
@@ -141,6 +141,7 @@ mod tests {
         assert_eq!(bus.read(0x64, Width::Byte), 0x22);
         assert_eq!(bus.read(0x65, Width::Dword), 0xffff_ff23);
         assert_eq!(bus.read(0x80, Width::Word), 0xffff);
+        assert!(bus.is_claimed(0x5f, Width::Word) && !bus.is_claimed(0x5e, Width::Word));
         bus.claim(0, 1, Width::Byte, narrow);
         assert_eq!(bus.read(0xffff, Width::Word), 0x10ff);
     }

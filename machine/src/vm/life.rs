@@ -130,8 +130,8 @@ impl Life {
         }
     }
 
-    /// Asks for a pause, tells the vCPUs by `tell`, and waits until all stand.
-    pub(super) fn pause(&self, tell: impl FnOnce()) -> Result<(), StateError> {
+    /// Asks for a pause, tells the vCPUs by `tell`, waits until all stand, and then does `standing`.
+    pub(super) fn pause(&self, tell: impl FnOnce(), standing: impl FnOnce()) -> Result<(), StateError> {
         let mut record = lock(&self.record);
         if record.phase != Phase::Running || record.ending.is_some() {
             return Err(StateError::NotRunning);
@@ -141,13 +141,20 @@ impl Life {
         tell();
         let record = lock(&self.record);
         let moves = |record: &mut Record| {
-            record.parked < record.vcpus && record.ending.is_none() && record.phase == Phase::Running
+            record.pause
+                && record.parked < record.vcpus
+                && record.ending.is_none()
+                && record.phase == Phase::Running
         };
         let mut record = self.changed.wait_while(record, moves).unwrap_or_else(PoisonError::into_inner);
+        if !record.pause {
+            return Ok(()); // somebody has resumed it before we saw it stand
+        }
         if record.parked < record.vcpus {
             record.pause = false;
             return Err(StateError::NotRunning);
         }
+        standing();
         Ok(())
     }
 

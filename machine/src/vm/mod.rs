@@ -190,6 +190,7 @@ impl Vm {
         for seat in &self.seats {
             seat.attention.take(engine::Signals::all());
         }
+        self.board.control().take(); // what several vCPUs asked at once
         self.board.reset();
         self.load()?;
         Ok(())
@@ -201,9 +202,7 @@ impl Vm {
     /// # Errors
     /// [`StateError::NotRunning`] if it has not been started or has ended, also meanwhile.
     pub fn pause(&self) -> Result<(), StateError> {
-        self.life.pause(|| self.kick())?;
-        self.board.pause();
-        Ok(())
+        self.life.pause(|| self.kick(), || self.board.pause())
     }
 
     /// Lets a paused machine go on. Resuming a running machine does nothing.
