@@ -138,6 +138,9 @@ fn service(cpu: &mut Cpu) -> Result<Option<Exit>, String> {
         cpu.deliver(Event::Exception(exception))?;
     }
     let shadow = cpu.state.events.shadow;
+    if cpu.debug_hits != 0 && shadow != Shadow::MovSs {
+        deliver_traps(cpu)?;
+    }
     if cpu.state.events.nmi_pending && !cpu.state.events.nmi_blocked && shadow == Shadow::None {
         cpu.state.events.nmi_pending = false;
         cpu.state.events.nmi_blocked = true;
@@ -235,18 +238,28 @@ fn step(cpu: &mut Cpu) -> Result<Option<Exit>, String> {
     cpu.leave = true;
     // MOV SS holds traps off for one more instruction; what was hit stays pending.
     if cpu.state.events.shadow != Shadow::MovSs {
-        let stepped = traced && !ends_trace(&op);
-        let hits = std::mem::take(&mut cpu.debug_hits) | if stepped { debug::DR6_BS } else { 0 };
-        if hits != 0 {
-            cpu.deliver(Event::Exception(Exception { payload: hits, ..Exception::new(Vector::Debug) }))?;
+        if traced && (!looks_again(&op) || cpu.state.rflags & flags::TF != 0) {
+            cpu.debug_hits |= debug::DR6_BS;
+        }
+        if cpu.debug_hits != 0 {
+            deliver_traps(cpu)?;
         }
     }
     Ok(None)
 }
 
-/// Instructions that go where TF is clear before it is looked at: no single-step trap follows them.
-fn ends_trace(op: &Op) -> bool {
-    [Code::Int1, Code::Int3, Code::Int_imm8, Code::Syscall].iter().any(|&code| code as u16 == op.code)
+/// The #DB trap of what the last instruction met.
+fn deliver_traps(cpu: &mut Cpu) -> Result<(), String> {
+    let payload = std::mem::take(&mut cpu.debug_hits);
+    cpu.deliver(Event::Exception(Exception { payload, ..Exception::new(Vector::Debug) }))
+}
+
+/// Instructions after which TF is looked at as they leave it, not as they found it: interrupts go where it is
+/// clear, SYSCALL where it is masked; SYSRET sees to its trap itself.
+fn looks_again(op: &Op) -> bool {
+    [Code::Int1, Code::Int3, Code::Int_imm8, Code::Into, Code::Syscall, Code::Sysretd, Code::Sysretq]
+        .iter()
+        .any(|&code| code as u16 == op.code)
 }
 
 /// Instruction breakpoints that match RIP, as bits of DR6.

@@ -1,6 +1,8 @@
 //! The features of a CPU model: one table that CPUID's bits, the decoder's gate and CR4's valid bits all
 //! come from, so that CPUID says exactly what works.
 
+use std::sync::OnceLock;
+
 use engine::{CpuLevel, CpuModel};
 use iced_x86::CpuidFeature::{self, *};
 use iced_x86::DecoderOptions;
@@ -192,10 +194,38 @@ fn rank(level: CpuLevel) -> u8 {
     }
 }
 
+/// A model's answers, worked out once a level: decoding asks for every instruction.
+struct Answers {
+    /// By iced's number of the feature.
+    offered: [bool; 256],
+    decoder_options: u32,
+}
+
+fn answers(model: &CpuModel) -> &'static Answers {
+    static LEVELS: [OnceLock<Answers>; 4] = [const { OnceLock::new() }; 4];
+    LEVELS[usize::from(rank(model.level)) - 1].get_or_init(|| {
+        let mut offered = [false; 256];
+        for feature in CpuidFeature::values() {
+            if let Some(answer) = offered.get_mut(feature as usize) {
+                *answer = UNANNOUNCED.contains(&feature)
+                    || FEATURES
+                        .iter()
+                        .any(|known| known.instructions.contains(&feature) && known.offered(model));
+            }
+        }
+        let without = |feature: CpuidFeature, option| {
+            if offered[feature as usize] { DecoderOptions::NONE } else { option }
+        };
+        let decoder_options = DecoderOptions::NO_WBNOINVD
+            | without(BMI1, DecoderOptions::NO_MPFX_0FBC)
+            | without(LZCNT, DecoderOptions::NO_MPFX_0FBD);
+        Answers { offered, decoder_options }
+    })
+}
+
 /// Does the CPU model offer the instructions of this feature?
 pub(crate) fn offers(model: &CpuModel, feature: CpuidFeature) -> bool {
-    UNANNOUNCED.contains(&feature)
-        || FEATURES.iter().any(|known| known.instructions.contains(&feature) && known.offered(model))
+    answers(model).offered.get(feature as usize).copied().unwrap_or(false)
 }
 
 /// The bits of CR4 that exist in this model.
@@ -205,8 +235,5 @@ pub(crate) fn cr4_bits(model: &CpuModel) -> u64 {
 
 /// How the decoder reads what older processors read otherwise: TZCNT and LZCNT are BSF and BSR there.
 pub(crate) fn decoder_options(model: &CpuModel) -> u32 {
-    let without = |feature, option| if offers(model, feature) { DecoderOptions::NONE } else { option };
-    DecoderOptions::NO_WBNOINVD
-        | without(BMI1, DecoderOptions::NO_MPFX_0FBC)
-        | without(LZCNT, DecoderOptions::NO_MPFX_0FBD)
+    answers(model).decoder_options
 }

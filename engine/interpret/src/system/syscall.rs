@@ -2,7 +2,7 @@
 //! them: SYSCALL and SYSRET in 64-bit code only, SYSENTER and SYSEXIT everywhere in protected mode.
 
 use iced_x86::{Code, Instruction};
-use x86::control::efer;
+use x86::control::{debug, efer};
 use x86::paging::is_canonical;
 use x86::{Gpr, Segment, SegmentRegister, access, flags};
 
@@ -60,6 +60,10 @@ fn sysret(cpu: &mut Cpu, op: &Op) -> Step {
         cpu.load_flat(base, base.wrapping_add(8), 3, access::DB);
     }
     cpu.set_rflags(cpu.get(Gpr::R11) & SYSRET_FLAGS);
+    // Unlike IRET, a SYSRET that sets TF traps at once.
+    if cpu.state.rflags & flags::TF != 0 {
+        cpu.debug_hits |= debug::DR6_BS;
+    }
     cpu.refresh();
     Ok(())
 }

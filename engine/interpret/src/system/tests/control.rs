@@ -163,7 +163,7 @@ fn the_smap_override_is_the_supervisors() {
         guest.run(&[&[0x0f, 0x01, 0xcb][..], load, &[0x0f, 0x01, 0xca], load].concat()),
         End::Shutdown
     );
-    assert_eq!(guest.cpu.state.cr2 & !0xfff, STACK - 0x1000, "even the stack is out of reach");
+    assert_eq!(guest.cpu.state.cr2 & !0xfff, IDT, "even the IDT is out of reach");
     all_fault(|| Guest::long(3), 6, &[&[0x0f, 0x01, 0xcb], &[0x0f, 0x01, 0xca]]);
 }
 

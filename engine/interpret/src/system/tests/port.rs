@@ -33,6 +33,13 @@ fn user_code_needs_iopl_or_the_map() {
     let mut guest = Guest::long(3).changed(|state| state.rflags |= flags::IOPL);
     guest.run(&[0xe6, 0x90]);
     assert_eq!(guest.board.written.lock().unwrap().len(), 1);
+    // A map beyond the limit, in either mode.
+    let unmapped = |mut guest: Guest| {
+        guest.put_u32(TSS + 102, 0xffff);
+        guest.changed(|state| state.tr.limit = 103)
+    };
+    all_fault(|| unmapped(Guest::protected(3)), 13, &[&[0xe6, 0x80], &[0xec]]);
+    all_fault(|| unmapped(Guest::long(3)), 13, &[&[0xe6, 0x80], &[0xec]]);
     // CLI and STI go by IOPL alone.
     all_fault(|| mapped(0), 13, &[&[0xfa], &[0xfb], &[0xf4]]);
 }
