@@ -56,6 +56,13 @@ fn lower(instruction: &Instruction, op: &mut Op) -> Option<Exec> {
         .or_else(|| simd::lower(instruction, op))
 }
 
+/// Is the instruction one of the integer or SIMD families, which touch general and FP state and memory only?
+pub(crate) fn is_computation(instruction: &Instruction) -> bool {
+    let mut op = operands(instruction, 64);
+    integer::lower(instruction, &mut op).is_some()
+        || system::lower(instruction, &mut op).is_none() && simd::lower(instruction, &mut op).is_some()
+}
+
 /// #UD.
 pub(crate) fn undefined(cpu: &mut Cpu, _: &Op) -> Step {
     Err(cpu.ud())

@@ -156,11 +156,40 @@ impl Tier {
         &mut self.cpu.state.fpu
     }
 
+    /// The flags other than the arithmetic ones.
+    pub fn system_flags(&self) -> u64 {
+        self.cpu.state.rflags & !flags::STATUS
+    }
+
+    /// Sets IF.
+    pub fn set_interrupts(&mut self, on: bool) {
+        if on {
+            self.cpu.state.rflags |= flags::IF;
+        } else {
+            self.cpu.state.rflags &= !flags::IF;
+        }
+    }
+
+    /// Is there an interrupt that waits for IF?
+    pub fn interrupt_waits(&self) -> bool {
+        self.cpu.interrupt_wanted
+    }
+
     /// Is there an interrupt or NMI that was announced and can be delivered now?
     pub fn event_due(&self) -> bool {
         let events = &self.cpu.state.events;
         self.cpu.interrupt_wanted && self.cpu.state.rflags & flags::IF != 0
             || events.nmi_pending && !events.nmi_blocked
+    }
+
+    /// How iced's decoder is to read bytes that older models read otherwise.
+    pub fn decoder_options(&self) -> u32 {
+        system::decoder_options(&self.cpu.model)
+    }
+
+    /// Does the instruction only compute: no system state, nothing that is not implemented?
+    pub fn is_computation(&self, instruction: &Instruction) -> bool {
+        crate::decode::is_computation(instruction)
     }
 
     /// Does the CPU model offer the instruction?
@@ -200,7 +229,7 @@ impl Tier {
         if !is_canonical(linear) {
             return None;
         }
-        let page = self.cpu.peek(linear, self.cpu.mode.view)?;
+        let page = self.cpu.inspect(linear, self.cpu.mode.view)?;
         self.cpu.tlb.note_size(linear, page.rights.shift);
         Some(Mapped {
             page: self.cpu.memory.ram(page.phys)?,

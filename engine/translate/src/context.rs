@@ -139,7 +139,7 @@ impl Contexts {
     /// Forgets all jumps of all contexts.
     pub fn clear_jumps(&mut self) {
         for context in &mut self.list {
-            context.map.clear_jumps();
+            context.map.clear_jumps(true);
         }
     }
 

@@ -8,7 +8,7 @@ use crate::frame::ExitKind;
 /// Counters since the vCPU was made.
 #[derive(Default)]
 pub(crate) struct Counts {
-    exits: [u64; 6],
+    exits: [u64; 7],
     interpreted: FxHashMap<u64, u64>,
     /// Pages entered into the map after a fault.
     pub fills: u64,
@@ -45,6 +45,7 @@ impl Counts {
             ("exits: indirect branch".to_owned(), exit(ExitKind::Indirect)),
             ("exits: stale block".to_owned(), exit(ExitKind::Continue)),
             ("exits: fault".to_owned(), exit(ExitKind::Fault)),
+            ("exits: checked access".to_owned(), exit(ExitKind::Missed)),
             ("faults: map filled".to_owned(), self.fills),
             ("faults: attention".to_owned(), self.polls),
             ("faults: awkward site".to_owned(), self.site_faults),

@@ -36,6 +36,14 @@ pub(crate) struct Frame {
     pub saved_flags: u64,
     /// The target of an indirect call while its return address is pushed.
     pub target: u64,
+    /// IF, as RFLAGS has it.
+    pub interrupts: u64,
+    /// RFLAGS without the arithmetic flags and IF. Constant while translated code runs.
+    pub system_flags: u64,
+    /// Not zero: an interrupt waits for IF.
+    pub event_waits: u64,
+    /// Where STI reads: [`Frame::calm`], or nowhere to make it fault because an interrupt waits.
+    pub sti_poll: u64,
     /// The routine that leaves translated code.
     pub leave: u64,
     /// Why translated code was left: an [`ExitKind`].
@@ -75,6 +83,8 @@ pub(crate) enum ExitKind {
     Fault = 3,
     /// Straight-line code goes on at this offset, untranslated.
     Continue = 4,
+    /// A checked access found no map entry, or crosses a page; `fault_at` says where.
+    Missed = 6,
     /// As `Interpret`, and the instruction uses x87, MMX or SSE state.
     InterpretFpu = 5,
 }

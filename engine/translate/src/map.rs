@@ -28,8 +28,8 @@ use crate::memory::Mapping;
 /// Added to a canonical address it gives a non-canonical one.
 pub(crate) const POISON: u64 = 0x4000_0000_0000_0000;
 
-/// Slots of the jump cache; indexed by the low 12 bits of the target.
-pub(crate) const JUMP_SLOTS: usize = 4096;
+/// Slots of the jump cache; indexed by the low 16 bits of the target.
+pub(crate) const JUMP_SLOTS: usize = 1 << 16;
 /// Bytes of the jump cache.
 pub(crate) const JUMP_BYTES: usize = JUMP_SLOTS * size_of::<JumpSlot>();
 /// The jump cache's offset from GS.
@@ -59,12 +59,22 @@ struct Filled {
     global: bool,
 }
 
+/// One slot of the jump cache in use.
+#[derive(Clone, Copy)]
+struct Jump {
+    slot: u16,
+    /// The target's page is global.
+    global: bool,
+}
+
 /// The shadow map of one context.
 pub(crate) struct ShadowMap {
     mapping: Mapping,
     open: FxHashSet<usize>,
     filled: Vec<Filled>,
-    jumps: Vec<u16>,
+    jumps: Vec<Jump>,
+    /// Pages that jumps lead to, or may run on into.
+    jump_pages: FxHashSet<u64>,
 }
 
 impl ShadowMap {
@@ -73,10 +83,14 @@ impl ShadowMap {
         let mapping = Mapping::reserve(HEAD + PAGES * ENTRY)?;
         mapping.open(0, JUMP_BYTES)?;
         mapping.overlay(JUMP_BYTES, frame.file(), FRAME_BYTES)?;
-        let mut map = Self { mapping, open: FxHashSet::default(), filled: Vec::new(), jumps: Vec::new() };
-        for slot in 0..JUMP_SLOTS {
-            map.clear_jump(slot);
-        }
+        let mut map = Self {
+            mapping,
+            open: FxHashSet::default(),
+            filled: Vec::new(),
+            jumps: Vec::new(),
+            jump_pages: FxHashSet::default(),
+        };
+        map.clear_jump(0);
         Ok(map)
     }
 
@@ -144,14 +158,22 @@ impl ShadowMap {
         if self.open.contains(&(page as usize / PAGES_IN_GRANULE)) {
             self.put(page, POISON, POISON);
         }
-        let of_page = |slot: &u16| self.jump_target(*slot) >> 12 & (PAGES as u64 - 1) == page;
-        let stale: Vec<u16> = self.jumps.iter().copied().filter(of_page).collect();
-        for slot in stale {
-            self.clear_jump(usize::from(slot));
+        // A target may be an instruction that runs on into the page.
+        if !self.jump_pages.contains(&page) {
+            return;
         }
+        for jump in std::mem::take(&mut self.jumps) {
+            let target = self.jump_target(jump.slot);
+            if page_of(target) == page || page_of(target.wrapping_add(14)) == page {
+                self.clear_jump(usize::from(jump.slot));
+            } else {
+                self.jumps.push(jump);
+            }
+        }
+        self.jump_pages.remove(&page);
     }
 
-    /// Forgets all pages, or all that are not global. Jumps are always forgotten.
+    /// Forgets all pages and jumps, or all that are not global.
     pub fn poison(&mut self, global_too: bool) {
         let filled = std::mem::take(&mut self.filled);
         let (gone, kept): (Vec<_>, Vec<_>) = filled.into_iter().partition(|f| global_too || !f.global);
@@ -159,7 +181,7 @@ impl ShadowMap {
             self.put(entry.page, POISON, POISON);
         }
         self.filled = kept;
-        self.clear_jumps();
+        self.clear_jumps(global_too);
     }
 
     /// Forgets all and gives the memory of the table back.
@@ -168,7 +190,7 @@ impl ShadowMap {
             self.mapping.close(HEAD + granule * GRANULE, GRANULE);
         }
         self.filled.clear();
-        self.clear_jumps();
+        self.clear_jumps(true);
     }
 
     /// Is the list of filled pages so long that forgetting would cost more than refilling?
@@ -176,23 +198,34 @@ impl ShadowMap {
         self.filled.len() > 1 << 20
     }
 
-    /// Caches where a guest address is translated.
-    pub fn set_jump(&mut self, target: u64, host: u64) {
+    /// Caches where a guest address is translated. `global` says whether its page is.
+    pub fn set_jump(&mut self, target: u64, host: u64, global: bool) {
         let slot = target as usize % JUMP_SLOTS;
         // SAFETY: the jump cache is open from the start and has JUMP_SLOTS slots.
         unsafe { self.jump(slot).write(JumpSlot { minus_target: target.wrapping_neg(), host }) };
-        self.jumps.push(slot as u16);
+        self.jumps.push(Jump { slot: slot as u16, global });
+        self.jump_pages.insert(page_of(target));
+        self.jump_pages.insert(page_of(target.wrapping_add(14)));
         if self.jumps.len() > 2 * JUMP_SLOTS {
-            self.jumps.sort_unstable();
-            self.jumps.dedup();
+            self.clear_jumps(true);
         }
     }
 
-    /// Forgets all jumps.
-    pub fn clear_jumps(&mut self) {
-        for slot in std::mem::take(&mut self.jumps) {
-            self.clear_jump(usize::from(slot));
+    /// Forgets all jumps, or all whose target is not global.
+    pub fn clear_jumps(&mut self, global_too: bool) {
+        let mut kept = Vec::new();
+        for jump in std::mem::take(&mut self.jumps) {
+            if jump.global && !global_too {
+                kept.push(jump);
+            } else {
+                self.clear_jump(usize::from(jump.slot));
+            }
         }
+        // Two jumps may have used one slot: the pages stay noted, which costs a look at most.
+        if kept.is_empty() {
+            self.jump_pages.clear();
+        }
+        self.jumps = kept;
     }
 
     fn jump(&self, slot: usize) -> *mut JumpSlot {
@@ -207,8 +240,8 @@ impl ShadowMap {
     }
 
     fn clear_jump(&mut self, slot: usize) {
-        // A target that never comes: its low 12 bits are those of another slot.
-        let minus_target = (slot as u64 ^ 1).wrapping_neg();
+        // A target that never comes: zero, except in the slot where zero would.
+        let minus_target = u64::from(slot == 0);
         // SAFETY: the jump cache is open from the start.
         unsafe { self.jump(slot).write(JumpSlot { minus_target, host: 0 }) };
     }
@@ -228,4 +261,9 @@ impl ShadowMap {
             at.add(1).write(write);
         }
     }
+}
+
+/// The page number of a guest address, as the map is indexed.
+fn page_of(address: u64) -> u64 {
+    address >> 12 & (PAGES as u64 - 1)
 }

@@ -81,11 +81,6 @@ impl Mapping {
         self.start
     }
 
-    /// Bytes.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
     /// The mapping as a value of `T` at its start; it must be readable, writable and large enough.
     pub fn as_mut<T>(&mut self) -> &mut T {
         assert!(size_of::<T>() <= self.len);

@@ -9,6 +9,8 @@ use rustc_hash::FxHashMap;
 use crate::cache::CodeCache;
 use crate::emit::block::{Key, Surroundings, translate};
 
+/// The longest instruction (SDM vol. 2, 2.3.11).
+const LONGEST_INSTRUCTION: usize = 15;
 /// A block is at most this long in the cache.
 const LONGEST: usize = 64 * 1024;
 
@@ -23,9 +25,9 @@ pub(crate) struct Block {
     pub page: usize,
     pub key: Key,
     pub start: u16,
-    /// Guest instructions.
-    pub instructions: u16,
     sites: Vec<(u32, u16)>,
+    /// The RAM page that the block's only instruction runs on into.
+    second: Option<usize>,
     /// Links that lead here.
     incoming: Vec<u32>,
     live: bool,
@@ -62,6 +64,17 @@ struct Link {
 struct CodePage {
     generation: u64,
     blocks: FxHashMap<(u16, Key), usize>,
+    /// Blocks of the page before whose instruction ends here.
+    crossing: Vec<usize>,
+}
+
+/// Code to translate.
+pub(crate) struct Source {
+    /// Where it starts.
+    pub at: RamOffset,
+    /// The start of the next page of the guest's, if the instruction at `at` runs on into it.
+    pub second: Option<RamOffset>,
+    pub key: Key,
 }
 
 /// All blocks of a vCPU.
@@ -93,10 +106,16 @@ impl Store {
         })
     }
 
-    /// The block at a place in RAM, if it is translated.
+    /// The block at a place in RAM, if it is translated. What its instruction runs on into is for the caller to
+    /// compare.
     pub fn find(&self, at: RamOffset, key: Key) -> Option<usize> {
         let page = self.pages.get(&at.page())?;
         page.blocks.get(&((at.0 % PAGE_SIZE) as u16, key)).copied()
+    }
+
+    /// The RAM page that a block's only instruction runs on into.
+    pub fn second(&self, number: usize) -> Option<usize> {
+        self.blocks[number].second
     }
 
     /// A block by number.
@@ -109,24 +128,37 @@ impl Store {
         !self.cache.has_room(LONGEST)
     }
 
-    /// Translates the block at a place in RAM. The cache is not full. Gives its number, and whether the page
-    /// has just come under watch.
+    /// Translates a block. The cache is not full. Gives its number, and the pages that have just come under watch.
     pub fn translate(
         &mut self,
         memory: &GuestMemory,
-        at: RamOffset,
-        key: Key,
+        source: &Source,
         surroundings: &dyn Surroundings,
-    ) -> (usize, bool) {
+    ) -> (usize, [Option<usize>; 2]) {
+        let Source { at, second, key } = *source;
         let (page, start) = (at.page(), (at.0 % PAGE_SIZE) as u16);
-        let mut code = [0; PAGE_SIZE as usize];
-        memory.read_at(RamOffset(at.0 - u64::from(start)), &mut code);
-        let emitted = translate(&code, start, key, surroundings, self.links.len() as u32);
+        let mut code = [0; PAGE_SIZE as usize + LONGEST_INSTRUCTION];
+        memory.read_at(RamOffset(at.0 - u64::from(start)), &mut code[..PAGE_SIZE as usize]);
+        let mut len = PAGE_SIZE as usize;
+        if let Some(second) = second {
+            memory.read_at(second, &mut code[len..]);
+            len += LONGEST_INSTRUCTION;
+        }
+        let emitted = translate(&code[..len], start, key, surroundings, self.links.len() as u32);
         let span = u64::from(emitted.guest_bytes).max(1);
-        let was_watched = memory.watch().watched(page);
-        let generation = memory.watch().cache_code(at, span);
-        let host = self.cache.append(&emitted.code);
+        let here = span.min(PAGE_SIZE - u64::from(start));
+        let newly = |page: usize| (!memory.watch().watched(page)).then_some(page);
+        let mut watched = [newly(page), None];
+        let generation = memory.watch().cache_code(at, here);
         let number = self.blocks.len();
+        if let Some(second) = second {
+            watched[1] = newly(second.page());
+            let generation = memory.watch().cache_code(second, (span - here).max(1));
+            let entry = self.pages.entry(second.page()).or_default();
+            entry.generation = generation;
+            entry.crossing.push(number);
+        }
+        let host = self.cache.append(&emitted.code);
         for link in &emitted.links {
             self.links.push(Link {
                 at: host + link.at,
@@ -144,8 +176,8 @@ impl Store {
             page,
             key,
             start,
-            instructions: emitted.instructions,
             sites: emitted.sites,
+            second: second.map(RamOffset::page),
             incoming: Vec::new(),
             live: true,
         });
@@ -154,7 +186,7 @@ impl Store {
         entry.generation = generation;
         entry.blocks.insert((start, key), number);
         self.translated += 1;
-        (number, !was_watched)
+        (number, watched)
     }
 
     /// Where a link leads: RAM offset and key of its target.
@@ -209,7 +241,7 @@ impl Store {
             .collect();
         for page in stale {
             if let Some(code) = self.pages.remove(&page) {
-                for (_, number) in code.blocks {
+                for number in code.blocks.into_values().chain(code.crossing) {
                     self.invalidate(number);
                 }
             }

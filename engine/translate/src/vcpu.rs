@@ -13,12 +13,12 @@
 use std::io;
 use std::sync::Arc;
 
-use base::{GuestMemory, PAGE_SIZE};
+use base::{GuestMemory, PAGE_SIZE, RamOffset};
 use engine::{Attention, Board, Budget, CpuModel, EngineError, Exit, Statistics, Vcpu};
-use iced_x86::{Decoder, DecoderOptions, Instruction, InstructionInfoFactory, OpAccess, Register};
+use iced_x86::{Decoder, DecoderError, Instruction, InstructionInfoFactory, OpAccess, Register};
 use interpret::{Facts, Tier};
 use x86::CpuState;
-use x86::flags::{RESERVED_ONE, STATUS};
+use x86::flags::{IF, RESERVED_ONE, RF, STATUS, VM};
 use x86::paging::is_canonical;
 
 use crate::context::{Contexts, View};
@@ -29,10 +29,12 @@ use crate::enter;
 use crate::frame::{ExitKind, FramePage};
 use crate::map::POISON;
 use crate::signal;
-use crate::store::Store;
+use crate::store::{Source, Store};
 
 /// Pages on each side of a missed one that are filled with it.
 const AHEAD: u64 = 16;
+
+const LONGEST_INSTRUCTION: u64 = 15;
 
 /// Instructions that the reference CPU executes at a stretch where nothing is translated.
 const STRETCH: u64 = 128;
@@ -51,6 +53,8 @@ pub(crate) struct Translated {
     x87_here: bool,
     /// [`base::Watch::hits`] when the store was last checked.
     hits: u64,
+    /// The host offset of the instruction that started again after the last fill of the map.
+    last_fill: u32,
     counts: Counts,
 }
 
@@ -76,8 +80,16 @@ struct Around<'a> {
 }
 
 impl Surroundings for Around<'_> {
+    fn decoder_options(&self) -> u32 {
+        self.tier.decoder_options()
+    }
+
     fn offers(&self, instruction: &Instruction) -> bool {
         self.tier.offers(instruction)
+    }
+
+    fn is_computation(&self, instruction: &Instruction) -> bool {
+        self.tier.is_computation(instruction)
     }
 
     fn site(&self, offset: u16) -> Site {
@@ -114,6 +126,7 @@ impl Translated {
             info: InstructionInfoFactory::new(),
             x87_here: false,
             hits: 0,
+            last_fill: u32::MAX,
             counts: Counts::default(),
         })
     }
@@ -141,7 +154,8 @@ impl Translated {
                     Exit::Budget => {}
                     exit => return Ok(exit),
                 }
-                left = spend(left, self.tier.statistics().instructions - before);
+                // A guest that only faults completes no instruction and must come to an end, too.
+                left = spend(left, (self.tier.statistics().instructions - before).max(1));
                 resume = Resume::Dispatch;
                 continue;
             }
@@ -159,7 +173,8 @@ impl Translated {
                     if matches!(resume, Resume::DispatchJump) && !counted {
                         let host = self.store.cache.address(self.store.block(number).host);
                         let rip = self.tier.rip();
-                        self.contexts.map().set_jump(rip, host);
+                        let global = self.tier.peek(rip).is_some_and(|mapped| mapped.global);
+                        self.contexts.map().set_jump(rip, host, global);
                     }
                     let block = self.store.block(number);
                     let rip = self.tier.rip();
@@ -186,23 +201,41 @@ impl Translated {
 
     /// The number of the block at RIP, translated if need be; `None` if the fetch faults.
     fn block_here(&mut self, facts: &Facts, single: bool) -> Option<usize> {
-        let at = self.tier.code_at(self.tier.rip())?;
+        let rip = self.tier.rip();
+        let at = self.tier.code_at(rip)?;
         let key = Key { user: facts.user, fpu: facts.fpu, avx: facts.avx, single };
-        Some(self.block_at(at, key))
+        let left = PAGE_SIZE - rip % PAGE_SIZE;
+        let mut second = None;
+        if left < LONGEST_INSTRUCTION && self.runs_on(at, left) {
+            second = Some(self.tier.code_at(rip.wrapping_add(left))?);
+        }
+        Some(self.block_at(&Source { at, second, key }))
     }
 
-    fn block_at(&mut self, at: base::RamOffset, key: Key) -> usize {
-        if let Some(number) = self.store.find(at, key) {
+    /// Does the instruction at `at` need more than the `left` bytes of its page?
+    fn runs_on(&self, at: RamOffset, left: u64) -> bool {
+        let mut bytes = [0; LONGEST_INSTRUCTION as usize];
+        let bytes = &mut bytes[..left as usize];
+        self.memory.read_at(at, bytes);
+        let mut decoder = Decoder::new(64, bytes, self.tier.decoder_options());
+        let _ = decoder.decode();
+        decoder.last_error() == DecoderError::NoMoreBytes
+    }
+
+    fn block_at(&mut self, source: &Source) -> usize {
+        if let Some(number) = self.store.find(source.at, source.key)
+            && self.store.second(number) == source.second.map(RamOffset::page)
+        {
             return number;
         }
         if self.store.is_full() {
             self.store.clear();
             self.contexts.clear_jumps();
         }
-        let around = Around { tier: &self.tier, sites: &self.sites, page: at.page() };
-        let (number, newly_watched) = self.store.translate(&self.memory, at, key, &around);
-        if newly_watched {
-            self.contexts.forbid_writes(at.page());
+        let around = Around { tier: &self.tier, sites: &self.sites, page: source.at.page() };
+        let (number, newly_watched) = self.store.translate(&self.memory, source, &around);
+        for page in newly_watched.into_iter().flatten() {
+            self.contexts.forbid_writes(page);
         }
         number
     }
@@ -216,9 +249,14 @@ impl Translated {
         }
         let fpu = std::ptr::from_mut(self.tier.fpu()) as u64;
         let flags = self.tier.status() | RESERVED_ONE | 0x200;
+        let (system, waits) = (self.tier.system_flags(), self.tier.interrupt_waits());
         let frame = self.frame.frame();
         frame.gpr.copy_from_slice(self.tier.registers());
         frame.flags = flags;
+        frame.interrupts = system & IF;
+        frame.system_flags = system & !(IF | RF | VM) | RESERVED_ONE;
+        frame.event_waits = u64::from(waits);
+        frame.sti_poll = if waits { POISON } else { frame.calm };
         frame.fs_base = facts.fs_base;
         frame.gs_base = facts.gs_base;
         frame.fpu = fpu;
@@ -234,9 +272,10 @@ impl Translated {
         // SAFETY: `guard` is in force; the frame is filled in; `entry` is in a live block.
         unsafe { enter::enter(self.frame.address()) };
         let frame = self.frame.frame();
-        let (registers, flags) = (frame.gpr, frame.flags);
+        let (registers, flags, interrupts) = (frame.gpr, frame.flags, frame.interrupts);
         self.tier.set_registers(&registers);
         self.tier.set_status(flags & STATUS);
+        self.tier.set_interrupts(interrupts != 0);
     }
 
     /// Answers why translated code came back.
@@ -245,7 +284,15 @@ impl Translated {
         let (page, kind, value) = (frame.page, frame.exit_kind, frame.exit_value);
         let (target, fault_at) = (frame.target, frame.fault_at);
         self.counts.exit(kind);
-        if counted && ![ExitKind::Interpret as u64, ExitKind::InterpretFpu as u64, ExitKind::Fault as u64].contains(&kind) {
+        if counted
+            && ![
+                ExitKind::Interpret as u64,
+                ExitKind::InterpretFpu as u64,
+                ExitKind::Fault as u64,
+                ExitKind::Missed as u64,
+            ]
+            .contains(&kind)
+        {
             *left = spend(*left, 1);
         }
         Ok(Ok(match kind {
@@ -266,7 +313,7 @@ impl Translated {
                 self.tier.set_rip(page.wrapping_add(at.0 % PAGE_SIZE));
                 let flushes = self.store.flushes;
                 if !counted {
-                    let number = self.block_at(at, key);
+                    let number = self.block_at(&Source { at, second: None, key });
                     if self.store.flushes == flushes {
                         self.store.connect(link, number);
                     }
@@ -289,7 +336,7 @@ impl Translated {
                 self.tier.set_rip(page.wrapping_add(value));
                 Resume::DispatchJump
             }
-            _ => return self.fault(page, fault_at, left),
+            k => return self.fault(page, fault_at, k == ExitKind::Missed as u64, left),
         }))
     }
 
@@ -304,8 +351,14 @@ impl Translated {
         self.tier.set_registers(&registers);
     }
 
-    /// A host fault in translated code.
-    fn fault(&mut self, page: u64, at: u64, left: &mut u64) -> io::Result<Result<Resume, Exit>> {
+    /// A host fault in translated code, or what a checked access found instead of one.
+    fn fault(
+        &mut self,
+        page: u64,
+        at: u64,
+        checked: bool,
+        left: &mut u64,
+    ) -> io::Result<Result<Resume, Exit>> {
         let host = self.store.cache.offset(at);
         let found = host.and_then(|host| self.store.at_host(host).map(|number| (host, number)));
         let Some((host, number)) = found else {
@@ -323,15 +376,24 @@ impl Translated {
             return Ok(Ok(Resume::Dispatch));
         }
         match self.repair(ram_page, offset)? {
-            Repair::Filled => return Ok(Ok(Resume::At(self.store.cache.address(start)))),
-            Repair::Other => self.counts.odd_faults += 1,
+            // Whatever faults again right after a fill needs something else: nothing may loop here.
+            Repair::Filled if self.last_fill != start => {
+                self.last_fill = start;
+                return Ok(Ok(Resume::At(self.store.cache.address(start))));
+            }
+            Repair::Filled => {}
+            Repair::Other => {
+                self.counts.odd_faults += 1;
+            }
             Repair::Site(site) => {
                 self.counts.site_faults += 1;
-                if self.sites.note(ram_page, offset, site) {
+                // A checked site has learnt what there is to learn.
+                if !checked && self.sites.note(ram_page, offset, site) {
                     self.store.invalidate(number);
                 }
             }
         }
+        self.last_fill = u32::MAX;
         if let Some(exit) = self.interpret(left) {
             return Ok(Err(exit));
         }
@@ -375,7 +437,7 @@ impl Translated {
             if (if write { write_entry } else { read_entry }) == POISON {
                 let Some(mapped) = self.tier.probe(linear, write) else {
                     return Ok(if self.tier.is_device(linear, write) {
-                        Repair::Site(Site::Interpret)
+                        Repair::Site(Site::Checked)
                     } else {
                         Repair::Other
                     });
@@ -385,12 +447,13 @@ impl Translated {
                 self.counts.fills += 1;
                 self.fill_around(linear)?;
                 if write && watched {
-                    return Ok(Repair::Site(Site::Interpret));
+                    return Ok(Repair::Site(Site::Checked));
                 }
                 filled = true;
             }
             let aligned = size <= 1 || linear.is_multiple_of(size.next_power_of_two());
-            if !aligned && self.sites.get(ram_page, offset) == Site::Aligned {
+            let fast = self.sites.get(ram_page, offset) == Site::Aligned;
+            if !aligned && (fast || !filled) {
                 return Ok(Repair::Site(Site::Unaligned));
             }
         }
@@ -415,14 +478,19 @@ impl Translated {
         Ok(())
     }
 
-    /// The instruction at RIP, which lies in one page of RAM.
+    /// The instruction at RIP.
     fn instruction_here(&mut self) -> Option<Instruction> {
         let rip = self.tier.rip();
         let at = self.tier.code_at(rip)?;
-        let mut bytes = [0; 15];
+        let mut bytes = [0; LONGEST_INSTRUCTION as usize];
         let here = ((PAGE_SIZE - at.0 % PAGE_SIZE) as usize).min(bytes.len());
         self.memory.read_at(at, &mut bytes[..here]);
-        let mut decoder = Decoder::with_ip(64, &bytes[..here], rip, DecoderOptions::NONE);
+        if here < bytes.len()
+            && let Some(second) = self.tier.code_at(rip.wrapping_add(here as u64))
+        {
+            self.memory.read_at(second, &mut bytes[here..]);
+        }
+        let mut decoder = Decoder::with_ip(64, &bytes, rip, self.tier.decoder_options());
         let instruction = decoder.decode();
         (!instruction.is_invalid()).then_some(instruction)
     }
@@ -439,7 +507,7 @@ impl Translated {
     fn interpret_general(&mut self, left: &mut u64) -> Option<Exit> {
         let before = self.tier.statistics().instructions;
         let exit = self.tier.step();
-        *left = spend(*left, self.tier.statistics().instructions - before);
+        *left = spend(*left, (self.tier.statistics().instructions - before).max(1));
         if exit == Exit::Budget {
             return None;
         }
@@ -483,7 +551,7 @@ unsafe impl Send for PollSwitch {}
 unsafe impl Sync for PollSwitch {}
 
 impl PollSwitch {
-    #[allow(unsafe_code)]
+    #[allow(unsafe_code)] // a word of the frame that other threads write
     fn set(&self, value: u64) {
         // SAFETY: the frame outlives the switch: the vCPU takes the kick back before it goes.
         unsafe { (&raw mut (*self.0).poll).write_volatile(value) };
@@ -493,7 +561,7 @@ impl PollSwitch {
         self.set(POISON);
     }
 
-    #[allow(unsafe_code)]
+    #[allow(unsafe_code)] // a word of the frame that other threads write
     fn calm(&self) {
         // SAFETY: as above.
         self.set(unsafe { (&raw const (*self.0).calm).read_volatile() });

@@ -18,7 +18,7 @@
 //! - *created*: no vCPU has run, virtual time stands at its start, the kernel is loaded.
 //! - *running*: each vCPU is inside its engine, asleep in HLT, or waits for its start-up IPI.
 //! - *paused*: every vCPU has left its engine and its state is exact; virtual time stands, so no chip acts.
-//!   Input from the host may still arrive at a serial port; it waits there.
+//!   Input from the host waits in front of its serial port, output of the guest behind it.
 //! - *stopped*: as paused, for good; the last state can be looked at and saved.
 //!
 //! **Leaving an engine.** Whoever wants something of a vCPU records what it is (in [`Life`], in its local
@@ -55,8 +55,8 @@ use crate::load::{self, KernelKind};
 
 pub use check::check;
 pub use config::{Images, VmConfig, Wires};
-pub use outcome::{BuildError, Outcome, StateError};
-pub use state::VmState;
+pub use outcome::{BuildError, Outcome, StateError, VmRestoreError};
+pub use state::{VcpuState, VmState};
 
 use life::{Ending, Life};
 

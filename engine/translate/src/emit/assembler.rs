@@ -120,12 +120,6 @@ impl Assembler {
         self.memory_sum(true, &[0x89], src, base, index);
     }
 
-    /// `mov [base + index], src16`
-    pub fn store16(&mut self, base: u8, index: u8, src: u8) {
-        self.bytes(&[0x66]);
-        self.memory_sum(false, &[0x89], src, base, index);
-    }
-
     fn memory_sum(&mut self, w: bool, opcode: &[u8], reg: u8, base: u8, index: u8) {
         // A base of R13 or RBP needs a displacement byte.
         let short = base & 7 != 5;
@@ -232,6 +226,74 @@ impl Assembler {
         self.lea(C, Some(A), None, i32::from(last), true);
         self.bytes(&[Self::rex(true, A, 0, C), 0x31, 0xc0 | (A & 7) << 3 | C & 7]); // xor C, A
         self.bytes(&[Self::rex(true, 0, 0, C), 0xc1, 0xe8 | C & 7, 12]); // shr C, 12
+    }
+
+    /// `cmp a, b`
+    pub fn compare(&mut self, a: u8, b: u8) {
+        self.bytes(&[Self::rex(true, b, 0, a), 0x39, 0xc0 | (b & 7) << 3 | a & 7]);
+    }
+
+    /// `lea dst, [rip + …]` so that it gives the address of the code at `position`.
+    pub fn lea_code(&mut self, dst: u8, position: usize) {
+        self.bytes(&[Self::rex(true, dst, 0, 0), 0x8d, (dst & 7) << 3 | 5]);
+        let next = self.here() + 4;
+        self.imm32((position as u32).wrapping_sub(next as u32));
+    }
+
+    /// `or dst, gs:[disp]`
+    pub fn or_frame(&mut self, dst: u8, disp: i32) {
+        self.bytes(&[0x65, Self::rex(true, dst, 0, 0), 0x0b]);
+        self.gs_absolute(dst, disp);
+    }
+
+    /// `xor dst, gs:[disp]`
+    pub fn xor_frame(&mut self, dst: u8, disp: i32) {
+        self.bytes(&[0x65, Self::rex(true, dst, 0, 0), 0x33]);
+        self.gs_absolute(dst, disp);
+    }
+
+    /// `cmp qword gs:[disp], 0`
+    pub fn compare_frame_zero(&mut self, disp: i32) {
+        self.bytes(&[0x65, 0x48, 0x83]);
+        self.gs_absolute(7, disp);
+        self.bytes(&[0]);
+    }
+
+    /// `and dst32, imm32`
+    pub fn and_imm32(&mut self, dst: u8, value: u32) {
+        self.bytes(&[Self::rex(false, 0, 0, dst), 0x81, 0xe0 | dst & 7]);
+        self.imm32(value);
+    }
+
+    /// `test dst32, imm32`
+    pub fn test_imm32(&mut self, dst: u8, value: u32) {
+        self.bytes(&[Self::rex(false, 0, 0, dst), 0xf7, 0xc0 | dst & 7]);
+        self.imm32(value);
+    }
+
+    /// `A ← the arithmetic flags as RFLAGS has them`, from what `save_flags` left at `disp`. Destroys the flags,
+    /// uses B.
+    pub fn status_to_a(&mut self, disp: i32) {
+        self.load_frame(B, disp);
+        // movzx r15d, r14b (OF); shl r15d, 11; shr r14d, 8; and r14d, 0d5h; or r15d, r14d
+        self.bytes(&[0x45, 0x0f, 0xb6, 0xfe, 0x41, 0xc1, 0xe7, 11, 0x41, 0xc1, 0xee, 8]);
+        self.and_imm32(B, 0xd5);
+        self.bytes(&[0x45, 0x09, 0xf7]);
+    }
+
+    /// Loads the arithmetic flags from the bits of RFLAGS in A. Uses A and C.
+    pub fn load_status_from_a(&mut self) {
+        self.mov(C, RAX);
+        // mov eax, r15d; mov ah, al; shr r15d, 11; and r15d, 1; mov al, r15b; add al, 7fh; sahf
+        self.bytes(&[0x44, 0x89, 0xf8, 0x88, 0xc4, 0x41, 0xc1, 0xef, 11, 0x41, 0x83, 0xe7, 1]);
+        // MOV with R15B needs REX, AL is the same register with or without.
+        self.bytes(&[0x44, 0x88, 0xf8, 0x04, 0x7f, 0x9e]);
+        self.mov(RAX, C);
+    }
+
+    /// `movzx dst32, src16`
+    pub fn movzx16(&mut self, dst: u8, src: u8) {
+        self.bytes(&[Self::rex(false, dst, 0, src), 0x0f, 0xb7, 0xc0 | (dst & 7) << 3 | src & 7]);
     }
 
     /// `jcc` by condition code, to be landed.
@@ -344,6 +406,46 @@ mod tests {
             "rorx r14,r15,30h",
             "shrx r14,r14,r13",
             "shlx r13,r15,r13",
+        ];
+        assert_eq!(text, want);
+    }
+
+    #[test]
+    fn the_flag_sequences_are_what_they_claim() {
+        let text = listing(|a| {
+            a.status_to_a(-8);
+            a.load_status_from_a();
+            a.movzx16(B, A);
+            a.compare(B, C);
+            a.compare_frame_zero(-8);
+            a.test_imm32(A, 0x200);
+            a.or_frame(A, -8);
+            a.xor_frame(B, -8);
+            a.lea_code(A, 0);
+        });
+        let want = [
+            "mov r14,[gs:0FFFFFFFFFFFFFFF8h]",
+            "movzx r15d,r14b",
+            "shl r15d,0Bh",
+            "shr r14d,8",
+            "and r14d,0D5h",
+            "or r15d,r14d",
+            "mov r13,rax",
+            "mov eax,r15d",
+            "mov ah,al",
+            "shr r15d,0Bh",
+            "and r15d,1",
+            "mov al,r15b",
+            "add al,7Fh",
+            "sahf",
+            "mov rax,r13",
+            "movzx r14d,r15w",
+            "cmp r14,r13",
+            "cmp qword [gs:0FFFFFFFFFFFFFFF8h],0",
+            "test r15d,200h",
+            "or r15,[gs:0FFFFFFFFFFFFFFF8h]",
+            "xor r14,[gs:0FFFFFFFFFFFFFFF8h]",
+            "lea r15,[rel 0]",
         ];
         assert_eq!(text, want);
     }

@@ -16,12 +16,14 @@
 //! interpreter.
 
 use iced_x86::{
-    Code, Decoder, DecoderOptions, EncodingKind, FlowControl, Instruction, InstructionInfoFactory, Mnemonic,
+    Code, Decoder, DecoderError, EncodingKind, FlowControl, Instruction, InstructionInfoFactory, Mnemonic,
 };
 
 use super::assembler::{A, Assembler, B, Hole};
 use super::operand::Site;
 use crate::frame::{ExitKind, at};
+
+const PAGE: usize = base::PAGE_SIZE as usize;
 
 /// The most instructions in a block.
 const MOST: usize = 64;
@@ -60,8 +62,6 @@ pub(crate) struct Emitted {
     pub stale: u32,
     /// Guest bytes that it was made from.
     pub guest_bytes: u16,
-    /// Guest instructions.
-    pub instructions: u16,
     /// Host offset → guest offset in the page, ascending.
     pub sites: Vec<(u32, u16)>,
     pub links: Vec<Link>,
@@ -69,8 +69,13 @@ pub(crate) struct Emitted {
 
 /// What the translator must know about its surroundings.
 pub(crate) trait Surroundings {
+    /// How the decoder is to read bytes that older models read otherwise.
+    fn decoder_options(&self) -> u32;
     /// Does the CPU model offer the instruction?
     fn offers(&self, instruction: &Instruction) -> bool;
+    /// Is the instruction one of those families that touch nothing but general and FP state and memory? Nothing
+    /// else may ever run natively: this is what keeps the guest in.
+    fn is_computation(&self, instruction: &Instruction) -> bool;
     /// How the instruction at this offset is to be checked.
     fn site(&self, offset: u16) -> Site;
 }
@@ -85,8 +90,12 @@ pub(crate) struct Emitter<'a> {
     pub bytes: &'a [u8],
     pub offset: u16,
     pub site: Site,
-    /// Page crossings found by the exact test: to be landed at a stub for the instruction.
-    pub crossings: Vec<(Hole, u16)>,
+    /// Page crossings and absent entries found by comparison: to be landed at a stub for the instruction.
+    pub misses: Vec<(Hole, u16)>,
+    /// Jumps to a stub that restores the flags and gives the instruction to the interpreter.
+    pub slow: Vec<(Hole, u16)>,
+    /// The next instruction is HLT or another that must stay together with an STI before it.
+    pub halts_next: bool,
     links: Vec<(Hole, u16)>,
     sites: Vec<(u32, u16)>,
     first_link: u32,
@@ -104,6 +113,9 @@ pub(crate) enum Next {
 }
 
 /// Translates the block at `start` of a page. `first_link` numbers its links.
+///
+/// `page` is the page's bytes. Where the block's first instruction runs on into the next page, the bytes of that
+/// follow, and the block is that one instruction.
 pub(crate) fn translate(
     page: &[u8],
     start: u16,
@@ -119,7 +131,9 @@ pub(crate) fn translate(
         bytes: &[],
         offset: start,
         site: Site::Aligned,
-        crossings: Vec::new(),
+        misses: Vec::new(),
+        slow: Vec::new(),
+        halts_next: false,
         links: Vec::new(),
         sites: Vec::new(),
         first_link,
@@ -130,31 +144,36 @@ pub(crate) fn translate(
     emitter.mark(start);
     emitter.asm.load_frame(B, at!(poll));
     emitter.asm.load_plain(B, B);
-    let (end, instructions) = emitter.body(page, start, key);
-    emitter.finish(near, start, end, instructions)
+    let end = emitter.body(page, start, key);
+    emitter.finish(near, start, end)
 }
 
 impl<'a> Emitter<'a> {
-    fn body(&mut self, page: &'a [u8], start: u16, key: Key) -> (usize, usize) {
-        let mut decoder =
-            Decoder::with_ip(64, &page[usize::from(start)..], u64::from(start), DecoderOptions::NONE);
+    fn body(&mut self, page: &'a [u8], start: u16, key: Key) -> usize {
+        let options = self.surroundings.decoder_options();
+        let mut decoder = Decoder::with_ip(64, &page[usize::from(start)..], u64::from(start), options);
         let mut instruction = Instruction::default();
         let mut count = 0;
         let mut at = usize::from(start);
+        let most = if key.single { 1 } else { MOST };
         loop {
-            if at == page.len() {
-                self.continue_across();
+            if at >= PAGE {
+                self.jump_across(at as i64);
                 break;
             }
-            if count == if key.single { 1 } else { MOST } {
+            if count == most {
                 self.jump_within(at as u16);
                 break;
             }
             decoder.decode_out(&mut instruction);
             self.offset = at as u16;
             self.mark(self.offset);
+            if decoder.last_error() == DecoderError::NoMoreBytes && count > 0 {
+                // It runs on into the next page, whose mapping is not this block's business.
+                self.jump_across(at as i64);
+                break;
+            }
             if instruction.is_invalid() {
-                // Undefined, or running on into the next page: the interpreter finds out.
                 self.leave(ExitKind::InterpretFpu, u32::from(self.offset));
                 at = (at + 15).min(page.len());
                 break;
@@ -162,6 +181,7 @@ impl<'a> Emitter<'a> {
             self.bytes = &page[at..at + instruction.len()];
             self.site = self.surroundings.site(self.offset);
             at += instruction.len();
+            self.halts_next = page.get(at).is_none_or(|&next| next == 0xf4 || next == 0x0f);
             count += 1;
             match self.instruction(&instruction, key) {
                 Next::Following => {}
@@ -176,7 +196,7 @@ impl<'a> Emitter<'a> {
                 }
             }
         }
-        (at, count)
+        at
     }
 
     /// Notes that host code from here on belongs to the guest instruction at `offset`.
@@ -185,7 +205,7 @@ impl<'a> Emitter<'a> {
     }
 
     fn instruction(&mut self, instruction: &Instruction, key: Key) -> Next {
-        if !self.surroundings.offers(instruction) || self.site == Site::Interpret {
+        if !self.surroundings.offers(instruction) {
             return Next::Interpret;
         }
         match instruction.flow_control() {
@@ -214,9 +234,12 @@ impl<'a> Emitter<'a> {
                 return Next::Following;
             }
             Mnemonic::Lea => return self.copy_address(instruction),
+            Mnemonic::Cli | Mnemonic::Sti | Mnemonic::Pushfq | Mnemonic::Popfq => {
+                return self.flag_instruction(instruction, key);
+            }
             _ => {}
         }
-        if !is_plain(instruction, key) {
+        if !is_plain(instruction, key) || !self.surroundings.is_computation(instruction) {
             return Next::Interpret;
         }
         self.copy(instruction)
@@ -234,12 +257,20 @@ impl<'a> Emitter<'a> {
         self.asm.jump_frame(at!(leave));
     }
 
-    fn finish(mut self, near: u32, start: u16, end: usize, instructions: usize) -> Emitted {
-        for (hole, offset) in std::mem::take(&mut self.crossings) {
+    fn finish(mut self, near: u32, start: u16, end: usize) -> Emitted {
+        for (hole, offset) in std::mem::take(&mut self.misses) {
+            let start = self.sites.iter().rev().find(|&&(_, site)| site == offset);
+            let start = start.map_or(0, |&(host, _)| host as usize);
             self.asm.land(hole);
-            self.mark(offset);
             self.asm.restore_flags(at!(saved_flags));
-            self.leave(ExitKind::InterpretFpu, u32::from(offset));
+            self.asm.lea_code(A, start);
+            self.asm.store_frame(at!(fault_at), A);
+            self.leave(ExitKind::Missed, u32::from(offset));
+        }
+        for (hole, offset) in std::mem::take(&mut self.slow) {
+            self.asm.land(hole);
+            self.asm.restore_flags(at!(saved_flags));
+            self.leave(ExitKind::Interpret, u32::from(offset));
         }
         let mut links = Vec::with_capacity(self.links.len());
         for (n, (hole, target)) in std::mem::take(&mut self.links).into_iter().enumerate() {
@@ -259,7 +290,6 @@ impl<'a> Emitter<'a> {
             near,
             stale,
             guest_bytes: (end - usize::from(start)) as u16,
-            instructions: instructions as u16,
             sites: self.sites,
             links,
         }
@@ -285,6 +315,10 @@ fn is_plain(instruction: &Instruction, key: Key) -> bool {
     }
     let vex = instruction.encoding() == EncodingKind::VEX;
     if vex && !key.avx && !is_general_vex(instruction) || is_fpu(instruction) && !key.fpu {
+        return false;
+    }
+    // F3 before BSF and BSR means nothing to a model without BMI, but TZCNT and LZCNT to the host.
+    if matches!(instruction.mnemonic(), M::Bsf | M::Bsr) && instruction.has_rep_prefix() {
         return false;
     }
     !matches!(
@@ -348,6 +382,9 @@ fn is_plain(instruction: &Instruction, key: Key) -> bool {
             | M::In
             | M::Out
             | M::Invlpg
+            | M::Lss
+            | M::Lfs
+            | M::Lgs
             | M::Hlt
     ) && !matches!(instruction.code(), Code::Bt_rm16_r16 | Code::Bt_rm32_r32 | Code::Bt_rm64_r64 if has_memory(instruction))
         && !(matches!(instruction.mnemonic(), M::Bt | M::Bts | M::Btr | M::Btc)
@@ -401,6 +438,5 @@ pub(crate) fn is_fpu(instruction: &Instruction) -> bool {
         Mnemonic::Lfence | Mnemonic::Mfence | Mnemonic::Sfence | Mnemonic::Movnti | Mnemonic::Crc32
     );
     // iced counts FWAIT with the 8086's own.
-    instruction.mnemonic() == Mnemonic::Wait
-        || !general_sse && instruction.cpuid_features().iter().any(uses)
+    instruction.mnemonic() == Mnemonic::Wait || !general_sse && instruction.cpuid_features().iter().any(uses)
 }

@@ -5,7 +5,7 @@
 //! the context's jump cache, without touching a flag:
 //!
 //! ```text
-//!   B ← A & 4095 (shlx, shrx)   C ← rcx
+//!   B ← A & 65535 (movzx)       C ← rcx
 //!   rcx ← gs:[slot.minus_target] + A
 //!   jrcxz hit                   miss: restore rcx, leave with Indirect
 //!   hit: rcx ← C, C ← 28, jmp gs:[slot.host]          (the target's far entry)
@@ -93,13 +93,9 @@ impl Emitter<'_> {
         self.link(hole, target);
     }
 
-    /// Goes on with the first instruction of the next page.
-    pub fn continue_across(&mut self) {
-        self.jump_across(4096);
-    }
-
-    /// Jumps to an offset from the page's start that lies outside the page.
-    fn jump_across(&mut self, target: i64) {
+    /// Jumps to an offset from the page's start by the jump cache: out of the page, or to an instruction that
+    /// runs on into the next one.
+    pub fn jump_across(&mut self, target: i64) {
         self.asm.load_frame(A, at!(page));
         self.asm.lea(A, Some(A), None, target as i32, true);
         self.jump_indirect();
@@ -138,9 +134,7 @@ impl Emitter<'_> {
     /// Jumps to the guest address in A by the jump cache.
     fn jump_indirect(&mut self) {
         let asm = &mut self.asm;
-        asm.mov_imm32(C, 52);
-        asm.shlx(B, A, C);
-        asm.shrx(B, B, C);
+        asm.movzx16(B, A);
         asm.lea(B, Some(B), Some((B, 0)), 0, true);
         asm.rcx_to_c();
         asm.load_rcx_gs_b(JUMP_AT);

@@ -4,6 +4,7 @@ pub(crate) mod assembler;
 pub(crate) mod block;
 mod branch;
 mod copy;
+mod flag;
 mod operand;
 pub(crate) mod site;
 mod stack;

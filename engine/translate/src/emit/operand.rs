@@ -22,6 +22,11 @@ use iced_x86::{Instruction, Register};
 use super::assembler::{A, Assembler, B, C, SHIFT};
 use super::block::Emitter;
 use crate::frame::{at, gpr_at};
+use crate::map::POISON;
+
+/// Condition codes of Jcc.
+const ZERO: u8 = 4;
+const NOT_ZERO: u8 = 5;
 
 /// How a site's accesses are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -31,8 +36,9 @@ pub(crate) enum Site {
     Aligned,
     /// Any alignment that stays in the page.
     Unaligned,
-    /// Always the interpreter: device memory, pages under watch.
-    Interpret,
+    /// Any alignment, and a comparison before the access: for sites that often meet device memory or pages
+    /// under watch.
+    Checked,
 }
 
 /// A guest register that has no host register: 13, 14 and 15 are our scratch.
@@ -101,20 +107,30 @@ impl Emitter<'_> {
 
     /// Looks A up for an access of `size` bytes: afterwards [A + B] is the host's address, or faults.
     pub fn look_up(&mut self, size: usize, write: bool) {
-        if size > 1 && self.site == Site::Unaligned {
-            let asm = &mut self.asm;
+        let checked = self.site == Site::Checked;
+        let asm = &mut self.asm;
+        if checked || size > 1 && self.site == Site::Unaligned {
             asm.save_flags(at!(saved_flags));
             asm.compare_pages((size - 1) as u8);
-            let crossing = asm.jcc(5); // jnz
-            asm.restore_flags(at!(saved_flags));
+            let crossing = asm.jcc(NOT_ZERO);
+            self.misses.push((crossing, self.offset));
+            if !checked {
+                asm.restore_flags(at!(saved_flags));
+            }
             asm.mov_imm32(C, SHIFT);
-            self.crossings.push((crossing, self.offset));
         }
-        let asm = &mut self.asm;
         asm.rorx(B, A, 48);
         asm.shrx(B, B, C);
         asm.lea(B, Some(B), Some((B, 0)), 0, true);
         asm.load_gs_index8(B, B, if write { 8 } else { 0 });
+        if checked {
+            asm.mov_imm64(C, POISON);
+            asm.compare(B, C);
+            let absent = asm.jcc(ZERO);
+            self.misses.push((absent, self.offset));
+            asm.restore_flags(at!(saved_flags));
+            asm.mov_imm32(C, SHIFT);
+        }
         if size > 1 && self.site == Site::Aligned {
             let log2 = size.next_power_of_two().trailing_zeros();
             asm.mov_imm32(C, 64 - log2);

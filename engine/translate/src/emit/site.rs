@@ -24,7 +24,7 @@ impl Sites {
         }
     }
 
-    /// A site missed and would do better as `site`. True if it is now to be translated anew.
+    /// A site missed and would do better as `site`. True if the block it missed in is to be translated anew.
     pub fn note(&mut self, page: usize, offset: u16, site: Site) -> bool {
         if self.known.len() >= MOST {
             self.known.clear();
@@ -33,8 +33,8 @@ impl Sites {
         *misses = misses.saturating_add(1);
         // A site that misses for several reasons ends with the one that serves all.
         if *best != site {
-            *best = Site::Interpret;
+            *best = Site::Checked;
         }
-        *misses == PATIENCE
+        *misses >= PATIENCE
     }
 }
