@@ -23,4 +23,6 @@ pub mod load;
 pub mod pci;
 pub mod vm;
 
-pub use vm::{BuildError, Images, Outcome, StateError, Vm, VmConfig, VmState, Wires};
+pub use vm::{
+    BuildError, Images, Outcome, StateError, VcpuState, Vm, VmConfig, VmRestoreError, VmState, Wires,
+};

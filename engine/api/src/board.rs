@@ -57,7 +57,8 @@ pub trait Board: Send + Sync {
     fn mmio_read(&self, at: GuestPhys, width: Width) -> u64;
     /// A store there.
     fn mmio_write(&self, at: GuestPhys, width: Width, value: u64);
-    /// RDMSR of a register that belongs to the board: IA32_APIC_BASE, IA32_TSC_DEADLINE, x2APIC.
+    /// RDMSR of a register that belongs to the board: IA32_APIC_BASE, IA32_TSC_DEADLINE, x2APIC. The
+    /// deadline is in the ticks of [`Board::tsc`] here and in [`Board::msr_write`]; zero means none.
     ///
     /// # Errors
     /// [`MsrDenied`] means #GP(0).

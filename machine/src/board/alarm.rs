@@ -18,6 +18,8 @@ use std::time::Duration;
 
 use base::VirtualClock;
 
+use super::seat::lock;
+
 /// No deadline.
 const NEVER: u64 = u64::MAX;
 /// The least time between two rounds, in nanoseconds.
@@ -38,6 +40,8 @@ pub struct AlarmClock {
     planned: AtomicU64,
     bell: Mutex<Bell>,
     ring: Condvar,
+    /// Held during a round.
+    round: Mutex<()>,
 }
 
 impl AlarmClock {
@@ -49,6 +53,7 @@ impl AlarmClock {
             planned: AtomicU64::new(0),
             bell: Mutex::default(),
             ring: Condvar::new(),
+            round: Mutex::default(),
         }
     }
 
@@ -69,6 +74,11 @@ impl AlarmClock {
         self.wake(|bell| bell.rung = true);
     }
 
+    /// Waits for the end of a round under way. While the clock stands there is no other.
+    pub fn quiesce(&self) {
+        drop(lock(&self.round));
+    }
+
     /// Makes ready for another [`run`](Self::run).
     pub fn open(&self) {
         self.wake(|bell| *bell = Bell::default());
@@ -80,7 +90,7 @@ impl AlarmClock {
     }
 
     fn wake(&self, change: impl FnOnce(&mut Bell)) {
-        change(&mut self.bell.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut lock(&self.bell));
         self.ring.notify_all();
     }
 
@@ -102,10 +112,13 @@ impl AlarmClock {
                 return;
             }
             self.planned.store(0, Ordering::SeqCst);
+            let _round = lock(&self.round);
             let now = self.clock.now();
-            if now < not_before && !self.clock.is_paused() {
-                // Rung early: sleep on for what is left.
-                not_before = not_before.min(now + SHORTEST);
+            if self.clock.is_paused() {
+                continue; // to sleep until the bell
+            }
+            if now < not_before {
+                not_before = not_before.min(now + SHORTEST); // rung early: sleep on for what is left
                 continue;
             }
             for (index, slot) in self.slots.iter().enumerate() {
@@ -119,7 +132,7 @@ impl AlarmClock {
 
     /// Sleeps until `deadline` (not before `not_before`) or the bell. False when stopped.
     fn sleep(&self, deadline: u64, not_before: u64) -> bool {
-        let mut bell = self.bell.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bell = lock(&self.bell);
         if !bell.rung && !bell.stopped {
             let limit = match deadline {
                 NEVER => None,
@@ -183,6 +196,10 @@ mod tests {
             clock.pause();
             alarm.set(0, Some(clock.now() + 100_000));
             std::thread::sleep(Duration::from_millis(5));
+            alarm.set(0, Some(0)); // due, but time stands
+            alarm.ring();
+            std::thread::sleep(Duration::from_millis(5));
+            alarm.quiesce();
             assert_eq!(fired.load(Ordering::SeqCst), 0);
             clock.resume();
             alarm.ring();

@@ -256,14 +256,17 @@ impl Mainboard {
         });
     }
 
-    /// Stops virtual time. No vCPU runs meanwhile.
+    /// Stops virtual time and everything that changes a chip. No vCPU runs meanwhile.
     pub fn pause(&self) {
         self.clock.pause();
+        self.alarm.quiesce();
+        self.chips.serial.iter().for_each(|serial| serial.stand(true));
     }
 
     /// Lets virtual time go on.
     pub fn resume(&self) {
         self.clock.resume();
+        self.chips.serial.iter().for_each(|serial| serial.stand(false));
         self.alarm.ring();
     }
 

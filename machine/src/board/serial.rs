@@ -34,8 +34,16 @@ struct Ends {
     written: bool,
     /// So much of it that it should go now.
     enough: bool,
+    /// The machine is paused: input waits here, output in the UART.
+    standing: bool,
     /// The machine has stopped: no more will come.
     closed: bool,
+}
+
+impl Ends {
+    fn stands(&self) -> bool {
+        self.standing && !self.closed
+    }
 }
 
 /// A serial port.
@@ -79,7 +87,11 @@ impl Serial {
         loop {
             let closed = self.await_output();
             bytes.clear();
-            self.seat.with(|uart, _| uart.take_output(&mut bytes));
+            self.seat.with(|uart, _| {
+                if !lock(&self.ends).stands() {
+                    uart.take_output(&mut bytes);
+                }
+            });
             if bytes.is_empty() && closed {
                 return;
             }
@@ -96,7 +108,7 @@ impl Serial {
     /// Waits for output and lets it gather. True when the port is closed.
     fn await_output(&self) -> bool {
         let ends = lock(&self.ends);
-        let idle = |ends: &mut Ends| !ends.written && !ends.closed;
+        let idle = |ends: &mut Ends| !ends.closed && (!ends.written || ends.standing);
         let ends = self.output.wait_while(ends, idle).unwrap_or_else(PoisonError::into_inner);
         let gathering = |ends: &mut Ends| !ends.enough && !ends.closed;
         let waited = self.output.wait_timeout_while(ends, GATHER, gathering);
@@ -111,6 +123,17 @@ impl Serial {
         let mut ends = lock(&self.ends);
         ends.closed = false;
         ends.written = true; // a restored UART may hold output
+    }
+
+    /// The machine is paused, or goes on. Nothing changes the UART while it stands.
+    pub fn stand(&self, standing: bool) {
+        let mut ends = lock(&self.ends);
+        ends.standing = standing;
+        ends.written = true; // output may have waited
+        drop(ends);
+        self.output.notify_all();
+        // Goes on with what waited; when it is to stand, this waits for who is at the UART just now.
+        self.seat.with(|uart, now| self.refill(uart, now));
     }
 
     /// The machine has stopped.
@@ -133,6 +156,9 @@ impl Serial {
     /// Fills the receiver's FIFO from the queue.
     fn refill(&self, uart: &mut Uart, now: u64) {
         let mut ends = lock(&self.ends);
+        if ends.stands() {
+            return;
+        }
         let room = uart.room().min(ends.input.len());
         if room > 0 {
             let bytes: Vec<u8> = ends.input.drain(..room).collect();

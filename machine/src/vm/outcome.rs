@@ -1,6 +1,6 @@
 //! How a run ends, and why a machine cannot be built.
 
-use base::{GuestPhys, MemoryError};
+use base::{GuestPhys, MemoryError, RestoreError};
 use engine::EngineError;
 
 use crate::firmware::MOST_VCPUS;
@@ -56,4 +56,15 @@ pub enum StateError {
     /// It needs a machine that stands: not yet started, paused, or stopped.
     #[error("the machine is running; pause it first")]
     Running,
+}
+
+/// Why a machine was not restored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VmRestoreError {
+    /// The machine is running.
+    #[error(transparent)]
+    Machine(#[from] StateError),
+    /// The state is refused.
+    #[error(transparent)]
+    State(#[from] RestoreError),
 }

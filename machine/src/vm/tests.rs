@@ -342,21 +342,23 @@ fn the_whole_state_round_trips_through_json() {
     }
     port.port_out(0xcf8, Width::Dword, 0x8000_0004);
     port.mmio_write(GuestPhys(0xfee0_00f0), Width::Dword, 0x1ff);
+    vm.pull_nmi();
     let saved = vm.save().unwrap();
+    assert!(saved.cpus[0].nmi);
     let text = serde_json::to_string(&saved).unwrap();
     let (other, _reports) = simple(vec![]);
     assert_ne!(other.save().unwrap(), saved);
-    other.restore(&serde_json::from_str(&text).unwrap()).unwrap().unwrap();
+    other.restore(&serde_json::from_str(&text).unwrap()).unwrap();
     assert_eq!(other.save().unwrap(), saved);
     let mut wrong = saved.clone();
     wrong.version += 1;
-    assert!(other.restore(&wrong).unwrap().is_err());
+    assert!(matches!(other.restore(&wrong), Err(VmRestoreError::State(_))));
     let mut wrong = saved.clone();
-    wrong.cpus[0].cr0 = 1 << 40;
-    assert!(other.restore(&wrong).unwrap().is_err());
+    wrong.cpus[0].cpu.cr0 = 1 << 40;
+    assert!(matches!(other.restore(&wrong), Err(VmRestoreError::State(_))));
     let mut wrong = saved;
     wrong.board.chips.pop();
-    assert!(other.restore(&wrong).unwrap().is_err());
+    assert!(matches!(other.restore(&wrong), Err(VmRestoreError::State(_))));
 }
 
 #[test]

@@ -2,9 +2,9 @@
 //!
 //! Its bus clock is 1 GHz, one tick a virtual nanosecond, before the divider: the same rate as the
 //! time-stamp counter. IA32_TSC_DEADLINE arrives here in the ticks of [`engine::Board::tsc`]: the engine,
-//! which owns IA32_TSC_ADJUST, takes the adjustment off on a write and adds it on a read. So a later
-//! write to IA32_TSC_ADJUST does not move an armed deadline, which is one of the two things hardware may do
-//! (the manual promises neither), and the chip needs no knowledge of the CPU.
+//! which owns IA32_TSC_ADJUST, takes the adjustment off on a write and adds it on a read, and writes an armed
+//! deadline anew when the adjustment changes, so that it stays the same on the guest's clock. The chip needs
+//! no knowledge of the CPU.
 
 use serde::{Deserialize, Serialize};
 
