@@ -27,7 +27,8 @@ pub(crate) struct Block {
     pub ops: Box<[Op]>,
 }
 
-/// The blocks of one vCPU: a direct-mapped table, so its memory is bounded.
+/// The blocks of one vCPU: a table of pairs of slots, so its memory is bounded. A block may lie in either
+/// slot of its pair: with only one place for it a loop of two blocks that share it would decode them for ever.
 #[derive(Debug)]
 pub(crate) struct BlockCache {
     slots: Vec<Option<Block>>,
@@ -62,32 +63,49 @@ impl BlockCache {
         rip: u64,
         bits: u8,
     ) -> Option<&Block> {
-        let slot = slot(start);
-        let good = match &self.slots[slot] {
-            Some(block) => {
-                block.start == start
-                    && block.bits == bits
-                    && block.generation == memory.watch().generation(start.page())
-            }
-            None => false,
+        let first = slot(start);
+        let slot = match () {
+            () if self.holds(first, memory, start, bits) => first,
+            () if self.holds(first ^ 1, memory, start, bits) => first ^ 1,
+            () => self.fill(first, memory, model, start, rip, bits),
         };
-        if !good {
-            self.fill(slot, memory, model, start, rip, bits);
-        }
         self.slots[slot].as_ref()
     }
 
+    /// Is this block in this slot, and still what memory holds?
+    #[inline(always)]
+    fn holds(&self, slot: usize, memory: &GuestMemory, start: RamOffset, bits: u8) -> bool {
+        self.slots[slot].as_ref().is_some_and(|block| {
+            block.start == start
+                && block.bits == bits
+                && block.generation == memory.watch().generation(start.page())
+        })
+    }
+
+    /// The slot of a pair that is to give way: one whose block is gone or stale, else either by turns.
+    fn victim(&self, first: usize, memory: &GuestMemory) -> usize {
+        let idle = |slot: &usize| {
+            self.slots[*slot]
+                .as_ref()
+                .is_none_or(|block| block.generation != memory.watch().generation(block.start.page()))
+        };
+        let pair = [first, first ^ 1];
+        pair.into_iter().find(idle).unwrap_or(pair[(self.decoded & 1) as usize])
+    }
+
+    /// Decodes a block into a slot of the pair of `first`; gives the slot, empty if there is no block.
     #[cold]
     #[inline(never)]
     fn fill(
         &mut self,
-        slot: usize,
+        first: usize,
         memory: &GuestMemory,
         model: &CpuModel,
         start: RamOffset,
         rip: u64,
         bits: u8,
-    ) {
+    ) -> usize {
+        let slot = self.victim(first, memory);
         if self.slots[slot].as_ref().is_some_and(|b| b.start == start && b.bits == bits) {
             self.invalidated += 1;
         }
@@ -102,18 +120,19 @@ impl BlockCache {
         let ops = decode_block(model, code, rip, bits);
         let bytes: usize = ops.iter().map(|op| usize::from(op.len)).sum();
         if bytes == 0 {
-            return;
+            return slot;
         }
         let generation = memory.watch().cache_code(start, bytes as u64);
         // Read again under the watch: if another CPU wrote meanwhile, leave it to the next look.
         let mut again = [0; MOST * LONGEST];
         memory.read_at(start, &mut again[..bytes]);
         if again[..bytes] != code[..bytes] {
-            return self.fill(slot, memory, model, start, rip, bits);
+            return self.fill(first, memory, model, start, rip, bits);
         }
         self.decoded += 1;
         self.filled[slot / 64] |= 1 << (slot % 64);
         self.slots[slot] = Some(Block { start, generation, bits, bytes: bytes as u16, ops });
+        slot
     }
 
     /// Forgets everything: the CPU model's answer to the same bytes may have changed.
@@ -147,7 +166,7 @@ fn decode_block(model: &CpuModel, code: &[u8], rip: u64, bits: u8) -> Box<[Op]> 
 
 #[inline(always)]
 fn slot(start: RamOffset) -> usize {
-    (start.0 ^ start.0 >> 15) as usize % SLOTS
+    (start.0 ^ start.0 >> SLOTS.ilog2()) as usize % SLOTS
 }
 
 #[cfg(test)]
@@ -161,7 +180,7 @@ mod tests {
         let model = CpuModel { level: CpuLevel::V1, vcpus: 1 };
         let mut cache = BlockCache::default();
         let starts = [0, 0x7ff, 0x8000, 0xf_f000].map(RamOffset);
-        let mut fill = |cache: &mut BlockCache| {
+        let fill = |cache: &mut BlockCache| {
             starts.iter().for_each(|&start| assert!(cache.at(&memory, &model, start, 0, 64).is_some()));
             cache.decoded
         };
@@ -169,5 +188,24 @@ mod tests {
         assert_eq!(fill(&mut cache), 4, "all are kept");
         cache.clear();
         assert_eq!(fill(&mut cache), 8);
+    }
+
+    #[test]
+    fn two_blocks_of_one_pair_are_both_kept() {
+        let memory = GuestMemory::new(1 << 20).unwrap();
+        let model = CpuModel { level: CpuLevel::V1, vcpus: 1 };
+        let mut cache = BlockCache::default();
+        let other = (1..1 << 20).find(|&at| slot(RamOffset(at)) == slot(RamOffset(0))).unwrap();
+        for _ in 0..10 {
+            for start in [0, other].map(RamOffset) {
+                assert!(cache.at(&memory, &model, start, 0, 64).is_some());
+            }
+        }
+        assert_eq!(cache.decoded, 2);
+        // A stale one gives way before a good one.
+        memory.store(RamOffset(0), 0x90u8);
+        assert!(cache.at(&memory, &model, RamOffset(0), 0, 64).is_some());
+        assert!(cache.at(&memory, &model, RamOffset(other), 0, 64).is_some());
+        assert_eq!((cache.decoded, cache.invalidated), (3, 1));
     }
 }

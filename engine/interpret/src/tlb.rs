@@ -9,6 +9,10 @@
 //! emptied for good, once in four thousand flushes. Global pages keep an old context and are adopted by the
 //! present one when they are met.
 //!
+//! Each page has one place in the table of its view. What has to give way there goes to the same place in a
+//! second table, where it is found without a walk: else code and data a multiple of 4 MiB apart would cost a
+//! walk at every step.
+//!
 //! A page larger than 4 KiB is cached piece by piece. INVLPG must forget all pieces, so a set of bits
 //! remembers which stretches of address space have such pieces at all.
 
@@ -76,6 +80,8 @@ pub(crate) struct Tlb {
     flushes: Option<Vec<Flush>>,
     /// By [`View`](crate::mode::View); the fourth is never filled.
     views: [Box<[Entry; ENTRIES]>; 4],
+    /// What had to give way in `views`.
+    seconds: [Box<[Entry; ENTRIES]>; 4],
     /// The context of the present PCID: part of every tag.
     context: u64,
     /// The PCID of CR3, or zero.
@@ -93,6 +99,7 @@ impl Default for Tlb {
         let mut tlb = Self {
             flushes: None,
             views: [view(), view(), view(), view()],
+            seconds: [view(), view(), view(), view()],
             context: 0,
             pcid: 0,
             contexts: Box::new([0; PCIDS]),
@@ -115,7 +122,11 @@ impl Tlb {
     pub fn fill(&mut self, view: usize, linear: u64, page: RamOffset, rights: Rights) {
         let tag = linear & !0xfff | self.context;
         let tag_if = |granted: bool| if granted { tag } else { EMPTY };
-        self.views[view & 3][index(linear)] = Entry {
+        let entry = &mut self.views[view & 3][index(linear)];
+        if entry.linear != linear & !0xfff {
+            self.seconds[view & 3][index(linear)] = *entry;
+        }
+        *entry = Entry {
             read: tag_if(rights.read),
             write: tag_if(rights.write),
             fetch: tag_if(rights.fetch),
@@ -129,8 +140,27 @@ impl Tlb {
         }
     }
 
+    /// Finds a translation that is cached, though not where [`Tlb::entry`] looks or not under the present
+    /// context, and puts it there. False if there is none: then the next call would find none either.
+    pub fn recover(&mut self, view: usize, linear: u64) -> bool {
+        if self.adopt_global(view, linear) {
+            return true;
+        }
+        let second = &mut self.seconds[view & 3][index(linear)];
+        if second.linear != linear & !0xfff {
+            return false;
+        }
+        let tag = linear & !0xfff | self.context;
+        let current = [second.read, second.write, second.fetch].contains(&tag);
+        if !current && !second.global {
+            return false;
+        }
+        std::mem::swap(second, &mut self.views[view & 3][index(linear)]);
+        current || self.adopt_global(view, linear)
+    }
+
     /// A cached global page of another context is valid here too: takes it over. True if there was one.
-    pub fn adopt_global(&mut self, view: usize, linear: u64) -> bool {
+    fn adopt_global(&mut self, view: usize, linear: u64) -> bool {
         let context = self.context;
         let entry = &mut self.views[view & 3][index(linear)];
         if !entry.global {
@@ -192,7 +222,7 @@ impl Tlb {
 
     /// Empties the cache itself. Nothing that the guest asked for, so nobody else needs to follow.
     fn vacate(&mut self) {
-        for entry in self.views.iter_mut().flat_map(|view| view.iter_mut()) {
+        for entry in self.entries() {
             *entry = VACANT;
         }
         self.contexts.fill(0);
@@ -221,17 +251,22 @@ impl Tlb {
     pub fn flush_page(&mut self, linear: u64) {
         let large = self.large.may_have(linear);
         self.note(if large { Flush::All } else { Flush::Page(linear) });
-        for view in &mut self.views {
+        for view in self.views.iter_mut().chain(&mut self.seconds) {
             view[index(linear)] = VACANT;
         }
         if !large {
             return;
         }
-        for entry in self.views.iter_mut().flat_map(|view| view.iter_mut()) {
+        for entry in self.entries() {
             if entry.shift > 12 && (entry.linear ^ linear) >> entry.shift == 0 {
                 *entry = VACANT;
             }
         }
+    }
+
+    /// All entries there are.
+    fn entries(&mut self) -> impl Iterator<Item = &mut Entry> {
+        self.views.iter_mut().chain(&mut self.seconds).flat_map(|view| view.iter_mut())
     }
 
     /// Takes the present PCID's context, a fresh one if it has none.
@@ -336,6 +371,30 @@ mod tests {
             tlb.flush_pcid(n);
             assert!(!hit(&tlb, 0x5000), "round {n}");
         }
+    }
+
+    #[test]
+    fn two_pages_of_one_place_are_both_kept() {
+        let mut tlb = Tlb::default();
+        let (a, b, c) = (0x5000, 0x40_5000, 0x80_5000);
+        tlb.fill(1, a, RamOffset(0x1000), ALL);
+        tlb.fill(1, b, RamOffset(0x2000), ALL);
+        for (wanted, other, page) in [(a, b, 0x1000), (b, a, 0x2000), (a, b, 0x1000)] {
+            assert!(!hit(&tlb, wanted) && tlb.recover(1, wanted) && hit(&tlb, wanted));
+            assert_eq!(tlb.entry(1, wanted).0.page, page);
+            assert!(!tlb.recover(1, wanted) && !hit(&tlb, other));
+        }
+        // Gone is gone, in both tables and under other PCIDs.
+        tlb.flush_page(b);
+        assert!(!tlb.recover(1, a) && !tlb.recover(1, b));
+        tlb.fill(1, a, RamOffset(0x1000), ALL);
+        tlb.fill(1, b, RamOffset(0x2000), Rights { global: true, ..ALL });
+        tlb.fill(1, c, RamOffset(0x3000), ALL);
+        tlb.flush_not_global();
+        assert!(tlb.recover(1, b) && hit(&tlb, b), "global");
+        assert!(!tlb.recover(1, c) && !hit(&tlb, c));
+        tlb.flush_all();
+        assert!(!tlb.recover(1, b));
     }
 
     #[test]
