@@ -45,7 +45,7 @@ pub struct Change {
 }
 
 /// How a case ended.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[repr(C)]
 pub struct End {
     /// x87, SSE and AVX.

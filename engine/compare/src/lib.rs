@@ -1,8 +1,8 @@
 //! Differential checks between engines and the host's own CPU.
 //!
 //! The host has the guests' instruction set, so the oracle is free: random user-mode instruction sequences
-//! must leave the same registers, defined flags, extended state, memory and fault address on the host's CPU and
-//! in an engine.
+//! must leave the same registers, defined flags, extended state, memory and fault address on the host's CPU
+//! and in an engine.
 //!
 //! ```text
 //!  seed, index ──generate──► Case ──┬──► native::Native (a sandboxed child) ──► End ┐
@@ -11,8 +11,10 @@
 //!
 //! * [`generate`] makes a [`case::Case`]: a [`start::Start`] (registers, code, memory) and what is known of
 //!   its instructions, above all which flags they leave undefined ([`taint`]).
-//! * A [`subject::Subject`] runs it and gives an [`end::End`]: the host's CPU ([`native`]) or an engine ([`guest`]).
-//! * [`difference`] compares two ends, [`open`] knows what CPUs are free to do differently; [`shrink`] makes a differing case small; [`report`] tells it.
+//! * A [`subject::Subject`] runs it and gives an [`end::End`]: the host's CPU ([`native`]) or an engine
+//!   ([`guest`]).
+//! * [`difference`] compares two ends, [`open`] knows what CPUs are free to do differently; [`shrink`] makes
+//!   a differing case small; [`report`] tells it.
 //! * [`campaign`] does that for many cases on several threads and keeps count ([`coverage`]).
 //!
 //! Comparing two engines is the same with two guests.

@@ -19,6 +19,11 @@ const XM: u32 = Vector::SimdError as u32;
 const AC: u32 = Vector::AlignmentCheck as u32;
 const DB: u32 = Vector::Debug as u32;
 
+/// Bytes of its operand that FXSAVE writes.
+const FXSAVE_USED: u64 = 416;
+/// MXCSR: misaligned operands are no error (AMD).
+const MXCSR_MM: u32 = 1 << 17;
+
 /// The open question that the differences are about, if they are about one.
 pub fn question(
     case: &Case,
@@ -28,6 +33,9 @@ pub fn question(
 ) -> Option<&'static str> {
     if found.stop == Stop::EXCEPTION && found.vector == GP {
         let instruction = case.instruction(case.step_at(found.rip)?);
+        if loads_mxcsr(&instruction) && expected.fpu.legacy.mxcsr & MXCSR_MM != 0 {
+            return Some("MXCSR.MM is there for some CPUs");
+        }
         if instruction.cpuid_features().contains(&CpuidFeature::SHA) {
             return Some("some CPUs do not insist on the alignment of SHA operands");
         }
@@ -68,11 +76,21 @@ pub fn question(
     if is_masked_store(&instruction) && [PF, GP, SS].contains(&expected.vector) {
         return Some("a store with an empty mask may fault");
     }
+    let saves = matches!(instruction.mnemonic(), Mnemonic::Fxsave | Mnemonic::Fxsave64);
+    let reached = expected.cr2.wrapping_sub(linear(&instruction, expected));
+    if saves && expected.vector == PF && (FXSAVE_USED..512).contains(&reached) {
+        return Some("the end of FXSAVE's operand, which it does not write, is not there");
+    }
     if found.stop != Stop::EXCEPTION || found.rip != expected.rip {
         return None;
     }
     two_faults(&instruction, expected, found)
         .or_else(|| simd_flags(&instruction, expected, found, differences))
+}
+
+fn loads_mxcsr(instruction: &Instruction) -> bool {
+    use Mnemonic::{Fxrstor, Fxrstor64, Ldmxcsr, Vldmxcsr};
+    matches!(instruction.mnemonic(), Fxrstor | Fxrstor64 | Ldmxcsr | Vldmxcsr)
 }
 
 /// SDM vol. 2, MASKMOVDQU: "may signal faults even if the mask is all 0s".
@@ -104,8 +122,18 @@ fn offset(instruction: &Instruction, end: &End) -> u64 {
     if instruction.memory_base().size() == 4 { sum & 0xffff_ffff } else { sum }
 }
 
-/// An instruction with two things wrong: which of them is told is open (SDM vol. 3, table 6-2: the order within
-/// a class of priority is implementation-specific).
+/// The linear address of the memory operand.
+fn linear(instruction: &Instruction, end: &End) -> u64 {
+    let base = match instruction.memory_segment() {
+        Register::FS => end.fs_base,
+        Register::GS => end.gs_base,
+        _ => 0,
+    };
+    offset(instruction, end).wrapping_add(base)
+}
+
+/// An instruction with two things wrong: which of them is told is open (SDM vol. 3, table 6-2: the order
+/// within a class of priority is implementation-specific).
 fn two_faults(instruction: &Instruction, expected: &End, found: &End) -> Option<&'static str> {
     let told = |end: &End| (end.vector, end.error, end.cr2);
     if told(expected) == told(found) {
@@ -119,8 +147,8 @@ fn two_faults(instruction: &Instruction, expected: &End, found: &End) -> Option<
     if two_operands && vectors.iter().all(|vector| [PF, GP, AC].contains(vector)) {
         return Some("both operands of a comparison fault");
     }
-    if instruction.is_invalid() && vectors.contains(&UD) && vectors.contains(&GP) {
-        return Some("an invalid instruction is too long");
+    if instruction.is_invalid() && instruction.len() == 15 && vectors.contains(&UD) && vectors.contains(&GP) {
+        return Some("an invalid instruction is as long as one may be, or longer");
     }
     let fetches = |end: &End| end.vector == PF && end.error & page_fault::FETCH != 0;
     if instruction.is_invalid() && vectors.contains(&UD) && (fetches(expected) || fetches(found)) {

@@ -9,6 +9,9 @@ use crate::case::Case;
 use crate::difference::{Difference, GPR_NAMES, describe};
 use crate::end::End;
 
+/// Differences that are told one by one.
+const MOST_LINES: usize = 24;
+
 /// One difference.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -62,14 +65,17 @@ impl fmt::Display for Report {
             writeln!(f, "    {:x}  {hex:<30} {text}", self.case.start.rip() + u64::from(step.at))?;
         }
         write_start(f, &self.case)?;
-        for difference in &self.differences {
+        for difference in self.differences.iter().take(MOST_LINES) {
             writeln!(
                 f,
                 "  {}: {expected} {}, {found} {}",
                 difference.what, difference.expected, difference.found
             )?;
         }
-        Ok(())
+        match self.differences.len().checked_sub(MOST_LINES) {
+            None | Some(0) => Ok(()),
+            Some(more) => writeln!(f, "  and {more} more"),
+        }
     }
 }
 

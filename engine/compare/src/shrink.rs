@@ -1,5 +1,5 @@
-//! Makes a case that differs as small as it goes: every instruction, register and patch that the difference does not
-//! need is dropped. What is left is what matters.
+//! Makes a case that differs as small as it goes: every instruction, register and patch that the difference
+//! does not need is dropped. What is left is what matters.
 
 use x86::Fpu;
 

@@ -1,9 +1,9 @@
 //! Which flags a sequence leaves undefined, instruction by instruction, so that nothing is compared that the
 //! manual leaves open and nothing depends on it.
 //!
-//! iced-x86 knows most of it. Added here is what depends on operands: a shift by zero leaves all flags as they are, a
-//! shift by more than the operand has bits leaves CF undefined, a repeated comparison may not happen at
-//! all (SDM vol. 2, the respective instructions).
+//! iced-x86 knows most of it. Added here is what depends on operands: a shift by zero leaves all flags as
+//! they are, a shift by more than the operand has bits leaves CF undefined, a repeated comparison may not
+//! happen at all (SDM vol. 2, the respective instructions).
 
 use iced_x86::{Instruction, Mnemonic, OpKind, Register, RflagsBits};
 use x86::flags::{AF, CF, OF, PF, SF, STATUS, ZF};

@@ -35,6 +35,15 @@ struct Join {
     undefined: u64,
 }
 
+/// A point in a case under construction.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    code_len: u32,
+    steps: usize,
+    known: [Option<u64>; 16],
+    undefined: u64,
+}
+
 /// The builder.
 pub struct Builder<'a> {
     /// The case's random numbers.
@@ -185,6 +194,23 @@ impl<'a> Builder<'a> {
         });
         self.undefined = effect.after(self.undefined);
         self.learn(instruction);
+    }
+
+    /// This point, to go back to.
+    pub fn mark(&self) -> Mark {
+        Mark {
+            code_len: self.case.start.code_len,
+            steps: self.case.steps.len(),
+            known: self.known,
+            undefined: self.undefined,
+        }
+    }
+
+    /// Takes back what was emitted since. No branch may have come after the mark.
+    pub fn go_back(&mut self, mark: Mark) {
+        self.case.start.code_len = mark.code_len;
+        self.case.steps.truncate(mark.steps);
+        (self.known, self.undefined) = (mark.known, mark.undefined);
     }
 
     /// Would it read flags that are undefined now?

@@ -101,8 +101,9 @@ fn is_offered(code: Code, offer: &Offer) -> bool {
         && code.cpuid_features().iter().all(|&feature| offer.has(feature))
 }
 
-/// Must the host and an engine agree on this instruction in user mode? What tells of the machine around (time,
-/// identity, descriptor tables) cannot agree; what leaves the process or changes code segments is another test's.
+/// Must the host and an engine agree on this instruction in user mode? What tells of the machine around
+/// (time, identity, descriptor tables) cannot agree; what leaves the process or changes code segments is
+/// another test's.
 fn agrees(code: Code) -> bool {
     use Mnemonic as M;
     if matches!(
@@ -152,8 +153,8 @@ fn agrees(code: Code) -> bool {
                 .op_kinds()
                 .iter()
                 .any(|kind| matches!(kind, OpCodeOperandKind::farbr2_2 | OpCodeOperandKind::farbr4_2));
-    // 16-bit BSWAP is undefined.
-    let undefined = code == Code::Bswap_r16;
+    // 16-bit BSWAP is undefined; 16-bit MOVSXD loads two bytes for some and four for others.
+    let undefined = matches!(code, Code::Bswap_r16 | Code::Movsxd_r16_rm16);
     let machine = code
         .cpuid_features()
         .iter()

@@ -1,8 +1,9 @@
 //! Cases from random numbers.
 //!
-//! A case is made of one to sixteen *main* instructions, each of a family chosen by weight, with what they need before
-//! them (a pointer loaded, undefined flags defined). Everything comes from one random-number generator
-//! seeded by the run's seed and the case's index, so that a case can be made again by these two numbers.
+//! A case is made of one to sixteen *main* instructions, each of a family chosen by weight, with what they
+//! need before them (a pointer loaded, undefined flags defined). Everything comes from one random-number
+//! generator seeded by the run's seed and the case's index, so that a case can be made again by these two
+//! numbers.
 
 mod branch;
 mod builder;
@@ -118,8 +119,8 @@ impl Generator {
     }
 }
 
-/// Where the code of a case begins: mostly anywhere, sometimes so that it crosses to the second page, seldom so that
-/// it runs out of the code pages.
+/// Where the code of a case begins: mostly anywhere, sometimes so that it crosses to the second page, seldom
+/// so that it runs out of the code pages.
 fn place_code(random: &mut Rng) -> u32 {
     let (page, end) = (CODE_BYTES as u32 / 2, CODE_BYTES as u32);
     match random.u8(..64) {

@@ -1,6 +1,6 @@
 //! Prefix juggling: bytes that no assembler writes but a CPU must understand.
 
-use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic};
+use iced_x86::{CpuidFeature, Decoder, DecoderOptions, Encoder, FlowControl, Instruction, Mnemonic};
 
 use super::builder::Builder;
 use super::catalog::Catalog;
@@ -10,8 +10,8 @@ const PREFIXES: [u8; 11] = [0x66, 0x67, 0xf2, 0xf3, 0xf0, 0x2e, 0x36, 0x3e, 0x26
 const LONGEST: usize = 15;
 
 impl Builder<'_> {
-    /// Puts mutated bytes of the last instruction behind it, if they mean something that both sides must agree
-    /// on. Bytes that iced calls invalid are taken too: they must be #UD on both.
+    /// Puts mutated bytes of the last instruction behind it, if they mean something that both sides must
+    /// agree on. Bytes that iced calls invalid are taken too: they must be #UD on both.
     pub fn mutate(&mut self, catalog: &Catalog) {
         let Some(step) = self.case.steps.last().copied() else { return };
         let from = usize::from(step.at);
@@ -24,9 +24,12 @@ impl Builder<'_> {
         padded.resize(LONGEST + 1, 0x90);
         let instruction = Decoder::with_ip(64, &padded, ip, DecoderOptions::NONE).decode();
         // Some CPUs ignore bits of these prefixes that others, and iced, insist on.
-        let first = bytes.iter().find(|byte| !PREFIXES.contains(byte));
+        let first = bytes.iter().find(|byte| !PREFIXES.contains(byte) && **byte & 0xf0 != 0x40);
         let vector = first.is_some_and(|byte| [0xc4, 0xc5, 0x62, 0x8f].contains(byte));
         if instruction.is_invalid() && vector || !self.is_fit(catalog, &instruction) {
+            return;
+        }
+        if !is_usual(&instruction, &bytes) {
             return;
         }
         let len = if instruction.is_invalid() { bytes.len().min(LONGEST) } else { instruction.len() };
@@ -67,4 +70,18 @@ impl Builder<'_> {
         }
         bytes.truncate(LONGEST + 1);
     }
+}
+
+/// Is an x87 instruction encoded as an assembler would? FOP records the ModRM byte, of which an engine that
+/// works on decoded instructions may know only the usual form.
+fn is_usual(instruction: &Instruction, bytes: &[u8]) -> bool {
+    let opcode = |bytes: &[u8]| {
+        let at = bytes.iter().position(|byte| byte & 0xf8 == 0xd8)?;
+        bytes.get(at..at + 2).map(<[u8]>::to_vec)
+    };
+    if !instruction.cpuid_features().contains(&CpuidFeature::FPU) {
+        return true;
+    }
+    let mut encoder = Encoder::new(64);
+    encoder.encode(instruction, instruction.ip()).is_ok() && opcode(&encoder.take_buffer()) == opcode(bytes)
 }

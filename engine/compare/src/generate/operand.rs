@@ -76,17 +76,17 @@ impl Builder<'_> {
         if template.unique && !self.make_unique(&mut instruction) {
             return false;
         }
-        let done = self.emit(&instruction);
-        if done {
-            for &(offset, code) in tells(template.code) {
-                self.hide(&instruction, offset, code);
-            }
+        let before = self.mark();
+        let done = self.emit(&instruction)
+            && tells(template.code).iter().all(|&(offset, code)| self.hide(&instruction, offset, code));
+        if !done {
+            self.go_back(before);
         }
         done
     }
 
-    /// Overwrites a field that an instruction has just stored.
-    fn hide(&mut self, stored: &Instruction, offset: u64, code: Code) {
+    /// Overwrites a field that an instruction has just stored. False if its address cannot be encoded.
+    fn hide(&mut self, stored: &Instruction, offset: u64, code: Code) -> bool {
         let mut store = Instruction::new();
         store.set_code(code);
         store.set_op0_kind(OpKind::Memory);
@@ -112,11 +112,11 @@ impl Builder<'_> {
                 store.set_immediate32to64(0);
             }
         }
-        if self.emit(&store)
-            && let Some(step) = self.case.steps.last_mut()
-        {
+        let done = self.emit(&store);
+        if done && let Some(step) = self.case.steps.last_mut() {
             step.companion = true;
         }
+        done
     }
 
     /// Emits what makes the instruction worthwhile.
@@ -268,8 +268,8 @@ impl Builder<'_> {
 }
 
 /// Fields in what an instruction stores that tell of the CPU rather than the program, and what overwrites
-/// them: in FXSAVE's image the bits that MXCSR has, which a CPU model may lack, and the x87 pointers, which AMD
-/// stores only while an exception is pending; elsewhere the selectors of the last x87 instruction and
+/// them: in FXSAVE's image the bits that MXCSR has, which a CPU model may lack, and the x87 pointers, which
+/// AMD stores only while an exception is pending; elsewhere the selectors of the last x87 instruction and
 /// operand, which some CPUs store as zero (CPUID.7.EBX[13]).
 pub(super) fn tells(code: Code) -> &'static [(u64, Code)] {
     match code {

@@ -1,8 +1,8 @@
 //! A case in an engine: a VM of one megabyte whose user mode looks like the native child's.
 //!
 //! The same pages are mapped at the same linear addresses with the same rights, the segment selectors are
-//! Linux's, CR0.AM is set as Linux sets it. A case starts at CPL 3; every exception leads through the IDT to a
-//! HLT at CPL 0, and from the frame on the kernel's stack one reads what a signal's frame would have told.
+//! Linux's, CR0.AM is set as Linux sets it. A case starts at CPL 3; every exception leads through the IDT to
+//! a HLT at CPL 0, and from the frame on the kernel's stack one reads what a signal's frame would have told.
 //! The page at EXIT holds UD2. One VM serves all cases.
 
 mod board;

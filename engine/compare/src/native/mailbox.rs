@@ -95,7 +95,8 @@ impl Mailbox {
 
     /// Copies an end out. All its fields are plain numbers, so whatever the child left there is one.
     pub fn end(&self, number: u32) -> End {
-        // SAFETY: the slot is finished, so nobody writes it (but a child gone wild, which yields other numbers).
+        // SAFETY: the slot is finished, so nobody writes it (but a child gone wild, which yields other
+        // numbers).
         unsafe { (&raw const (*self.slot(number)).end).read_volatile() }
     }
 

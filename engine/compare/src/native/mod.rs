@@ -11,11 +11,11 @@
 //!  take() ◄─────────── slot n: End  ◄──futex── finished        save all registers, list what changed
 //! ```
 //!
-//! The child runs thousands of cases without a system call between them: a case that comes to its end costs about
-//! a microsecond, one that faults costs a signal. Nothing it does may harm the parent: it is a process of its own,
-//! shares only the mailbox (bytes, checked or harmless) with us, and a seccomp filter leaves it no
-//! system call from the pages of a case and next to none from elsewhere. If it dies all the same, the case counts as
-//! broken and the next one gets a new child.
+//! The child runs thousands of cases without a system call between them: a case that comes to its end costs
+//! about a microsecond, one that faults costs a signal. Nothing it does may harm the parent: it is a process
+//! of its own, shares only the mailbox (bytes, checked or harmless) with us, and a seccomp filter leaves it
+//! no system call from the pages of a case and next to none from elsewhere. If it dies all the same, the case
+//! counts as broken and the next one gets a new child.
 //!
 //! The child never touches thread-local storage after its set-up, because FS belongs to the cases.
 

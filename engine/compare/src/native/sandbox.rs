@@ -1,7 +1,8 @@
 //! What the child may ask of the kernel: next to nothing.
 //!
-//! A case's own code, which lies below 4 GiB, may ask nothing: SIGSYS says that it tried (SYSCALL, or INT 80h, which
-//! has another architecture). The harness around it may wait on futexes, return from signals and exit.
+//! A case's own code, which lies below 4 GiB, may ask nothing: SIGSYS says that it tried (SYSCALL, or INT
+//! 80h, which has another architecture). The harness around it may wait on futexes, return from signals and
+//! exit.
 
 #![allow(unsafe_code)] // prctl
 

@@ -1,7 +1,7 @@
 //! The child's signal handler: how a case that faults comes back.
 //!
-//! The kernel hands over everything in the signal's frame: general registers, the exception's vector, error code and
-//! CR2, and the extended state as an XSAVE image. The handler copies it and returns from
+//! The kernel hands over everything in the signal's frame: general registers, the exception's vector, error
+//! code and CR2, and the extended state as an XSAVE image. The handler copies it and returns from
 //! [`enter`](super::stub::enter) instead of from the signal.
 
 #![allow(unsafe_code)] // reads the signal's frame
@@ -30,7 +30,8 @@ pub(super) static mut PRESENT: Present = Present { end: ptr::null_mut(), ticks: 
 const TICK: libc::suseconds_t = 10_000;
 const MOST_TICKS: u32 = 3;
 
-/// The magic number before the extended part of the frame's XSAVE image (arch/x86/include/uapi/asm/sigcontext.h).
+/// The magic number before the extended part of the frame's XSAVE image
+/// (arch/x86/include/uapi/asm/sigcontext.h).
 const FP_XSTATE_MAGIC1: u32 = 0x4650_5853;
 /// Where it lies in the image.
 const MAGIC_AT: usize = 464;

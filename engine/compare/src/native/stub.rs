@@ -3,8 +3,8 @@
 //! No register is free at either end, so both work on one static [`Context`] by RIP-relative addresses.
 //! Every child is a process with a single thread, so it has a context of its own.
 //!
-//! In: XRSTOR, the general registers, then IRETQ for RIP, RSP and RFLAGS at once (it also serializes, which code
-//! written through another mapping needs). Out: a jump from the page at EXIT to [`leave`], or the signal
+//! In: XRSTOR, the general registers, then IRETQ for RIP, RSP and RFLAGS at once (it also serializes, which
+//! code written through another mapping needs). Out: a jump from the page at EXIT to [`leave`], or the signal
 //! handler calling [`abandon`]; both return from [`enter`] to its caller.
 
 #![allow(unsafe_code)] // naked functions and the static they share
@@ -179,8 +179,8 @@ pub(super) unsafe extern "sysv64" fn leave() {
     )
 }
 
-/// Returns from [`enter`] without saving anything. For the signal handler, which has found it all in its frame; the
-/// kernel has given it fresh flags and floating-point state.
+/// Returns from [`enter`] without saving anything. For the signal handler, which has found it all in its
+/// frame; the kernel has given it fresh flags and floating-point state.
 ///
 /// # Safety
 /// Only while a case runs.
