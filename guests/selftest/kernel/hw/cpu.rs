@@ -26,7 +26,6 @@ control_register!(cr2, set_cr2, "cr2");
 control_register!(cr3, set_cr3, "cr3");
 control_register!(cr4, set_cr4, "cr4");
 control_register!(cr8, set_cr8, "cr8");
-control_register!(dr0, set_dr0, "dr0");
 control_register!(dr6, set_dr6, "dr6");
 control_register!(dr7, set_dr7, "dr7");
 

@@ -14,8 +14,7 @@ pub const DATA: u16 = 0x18;
 pub const USER_CODE32: u16 = 0x20 | 3;
 pub const USER_DATA: u16 = 0x28 | 3;
 pub const USER_CODE64: u16 = 0x30 | 3;
-pub const CODE16: u16 = 0x40;
-pub const DATA16: u16 = 0x48;
+// 40h and 48h are 16-bit code and data, for assembly.
 /// The first of eight slots for a test's own descriptors.
 pub const SCRATCH: u16 = 0x50;
 /// The task-state segment of CPU 0; 16 bytes a CPU.

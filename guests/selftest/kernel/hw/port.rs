@@ -22,14 +22,6 @@ pub fn write16(port: u16, value: u16) {
     unsafe { asm!("out dx, ax", in("dx") port, in("ax") value, options(nostack, preserves_flags)) }
 }
 
-/// Reads a 16-bit word from `port`.
-pub fn read16(port: u16) -> u16 {
-    let value;
-    // SAFETY: as for `write8`.
-    unsafe { asm!("in ax, dx", in("dx") port, out("ax") value, options(nostack, preserves_flags)) }
-    value
-}
-
 /// Reads a 32-bit word from `port`.
 pub fn read32(port: u16) -> u32 {
     let value;

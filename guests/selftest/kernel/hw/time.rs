@@ -13,23 +13,53 @@ pub const GATE: u16 = 0x61;
 
 static TICKS_PER_MS: AtomicU64 = AtomicU64::new(1_000_000);
 
-/// Measures the counter; false if the 8254 did not count to the end.
-///
-/// The least of five measurements of 10 ms: a busy host can only make one longer.
+/// Measures the counter, three times; false if the 8254 does not count.
 pub fn calibrate() -> bool {
     let mut least = None;
-    for _ in 0..5 {
-        let before = rdtsc();
-        if !pit_delay((PIT_HZ / 100) as u16) {
+    for _ in 0..3 {
+        start_channel2(0xffff, 0xb0);
+        let (first, start) = pit_sample(2);
+        // About 10 ms, whatever the unit.
+        let done = (0..1_000_000).any(|_| first.wrapping_sub(pit_sample(2).0) > (PIT_HZ / 100) as u16);
+        let (second, end) = pit_sample(2);
+        let counts = u64::from(first.wrapping_sub(second));
+        if !done || counts == 0 {
             return false;
         }
-        let ticks = rdtsc().wrapping_sub(before);
+        // On a busy host a span may be over 55 ms; its count has wrapped, and it looks too fast.
+        let ticks = (end - start) * PIT_HZ / 1000 / counts;
         least = Some(least.map_or(ticks, |least: u64| least.min(ticks)));
     }
-    if let Some(ticks @ 100..) = least {
-        TICKS_PER_MS.store(ticks / 10, Ordering::Relaxed);
-    }
+    TICKS_PER_MS.store(least.map_or(100, |least| least.max(100)), Ordering::Relaxed);
     true
+}
+
+/// Loads channel 2 with its gate high: `control` is the control word.
+fn start_channel2(count: u16, control: u8) {
+    let gate = read8(GATE) & !3;
+    write8(GATE, gate | 1);
+    write8(0x43, control);
+    write8(0x42, count as u8);
+    write8(0x42, (count >> 8) as u8);
+}
+
+/// The count of a channel and the time stamp at which it was that.
+///
+/// Of several readings the one that took the least time: the host may well take the CPU away
+/// between the two halves of one, but hardly of all.
+pub fn pit_sample(channel: u8) -> (u16, u64) {
+    let mut best = (0, 0, u64::MAX);
+    for _ in 0..8 {
+        let before = rdtsc();
+        write8(0x43, channel << 6);
+        let stamp = rdtsc();
+        let low = read8(0x40 + u16::from(channel));
+        let count = u16::from(read8(0x40 + u16::from(channel))) << 8 | u16::from(low);
+        if stamp - before < best.2 {
+            best = (count, stamp, stamp - before);
+        }
+    }
+    (best.0, best.1)
 }
 
 /// Runs channel 2 down from `count` in mode 0; false if its output never rose.

@@ -49,6 +49,10 @@ pub fn online() -> Result<usize, Failure> {
     if ONLINE.load(Ordering::Relaxed) == 0 {
         start::start_all()?;
     }
+    // A test that failed may have left calls under way.
+    for cpu in 1..listed() {
+        end(cpu)?;
+    }
     Ok(listed())
 }
 
@@ -65,11 +69,11 @@ pub fn begin(cpu: usize, call: Call) {
 
 /// Waits until CPU `cpu` is done.
 pub fn end(cpu: usize) -> Result<(), Failure> {
-    if time::wait_until(5000, || MAILBOX[cpu].load(Ordering::Acquire) == 0) {
+    if time::wait_until(10_000, || MAILBOX[cpu].load(Ordering::Acquire) == 0) {
         return Ok(());
     }
     LOST.store(true, Ordering::Relaxed);
-    Err(wrong(format_args!("CPU {cpu} does not come back within 5 s")))
+    Err(wrong(format_args!("CPU {cpu} does not come back within 10 s")))
 }
 
 /// Has all CPUs run `call`, this one too, and waits for all.

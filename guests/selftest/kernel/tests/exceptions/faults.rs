@@ -6,7 +6,7 @@ use crate::harness::Outcome;
 use crate::hw::cpu::{self, cr0_bits, flags};
 use crate::hw::pages::{self, HIGH, W};
 use crate::tests::memory::load;
-use crate::trap::{self, vector};
+use crate::trap;
 
 family!("exceptions":
     invalid_opcode, resume_flag_of_faults, ud0_ud1, int3, int_n, int1, into_is_invalid, removed_in_64_bit,

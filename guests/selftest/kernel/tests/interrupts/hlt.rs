@@ -5,7 +5,7 @@ use crate::hw::lapic::{self, register::*};
 use crate::hw::{cpu, time};
 use crate::trap::{self, vector::NMI};
 
-family!("interrupts": hlt_wakes_by_timer, hlt_wakes_by_nmi, hlt_repeatedly);
+family!("interrupts": hlt_wakes_by_timer, hlt_wakes_by_nmi, hlt_repeatedly, rep_goes_on_after_interrupts);
 
 fn arm(counts: u32) {
     lapic::write(DIVIDE, 0b1011);
@@ -37,6 +37,35 @@ fn hlt_wakes_by_nmi() -> Outcome {
     // And one that is pending when HLT begins.
     lapic::send(lapic::id(), 4 << 8);
     check!(time::wait_until(50, || trap::count(NMI) >= 2), "no second NMI");
+    Ok(())
+}
+
+/// A repeated instruction that an interrupt cuts short goes on where it was.
+fn rep_goes_on_after_interrupts() -> Outcome {
+    use crate::hw::pages::LARGE;
+    use crate::tests::memory::{load, store};
+    trap::handle(0x51, |frame| {
+        // What it has done and what it has left make the whole.
+        if frame.rcx != 0 && frame.rdi + frame.rcx != LARGE + LENGTH {
+            frame.rdx += 1;
+        }
+        lapic::acknowledge();
+    });
+    const LENGTH: u64 = 0x20_0000;
+    lapic::write(DIVIDE, 0b1011);
+    lapic::write(LVT_TIMER, 1 << 17 | 0x51);
+    lapic::write(INITIAL_COUNT, 100_000);
+    for round in 0..4u8 {
+        store(LARGE + LENGTH, 0xeeu8);
+        let got = exec!("sti; rep stosb; cli", round, LENGTH, 0, 0; 0, LARGE);
+        check_eq!(got.rcx, 0, "RCX");
+        check_eq!(got.rdi, LARGE + LENGTH, "RDI");
+        check_eq!(got.rdx, 0, "interrupts at which RDI and RCX did not fit");
+        for offset in (0..LENGTH).step_by(4093) {
+            check_eq!(load::<u8>(LARGE + offset), round, "byte {offset:#x}");
+        }
+        check_eq!(load::<u8>(LARGE + LENGTH), 0xee, "byte behind");
+    }
     Ok(())
 }
 

@@ -99,7 +99,7 @@ fn xchg_spinlock() -> Outcome {
     // SAFETY: nobody else yet.
     unsafe { GUARDED.get().write(0) };
     let count = smp::all(|_| {
-        for _ in 0..1000 {
+        for _ in 0..500 {
             // SAFETY: the lock word of the test; the counter under the lock.
             unsafe {
                 asm!("2: mov eax, 1", "xchg [{0}], eax", "test eax, eax", "jz 3f", "pause", "jmp 2b", "3:", in(reg) words(), out("eax") _);
@@ -110,7 +110,7 @@ fn xchg_spinlock() -> Outcome {
         }
     })?;
     // SAFETY: all are done.
-    check_eq!(unsafe { GUARDED.get().read() }, 1000 * count as u64, "guarded counter");
+    check_eq!(unsafe { GUARDED.get().read() }, 500 * count as u64, "guarded counter");
     Ok(())
 }
 
@@ -119,7 +119,7 @@ fn cmpxchg16b_pairs() -> Outcome {
     need!(CX16);
     let at = reset();
     let count = smp::all(|_| {
-        for _ in 0..1000 {
+        for _ in 0..500 {
             let (low, high): (u64, u64);
             // SAFETY: 16 aligned bytes of the test; RBX is put back.
             unsafe {
@@ -138,8 +138,8 @@ fn cmpxchg16b_pairs() -> Outcome {
         }
     })?;
     check_eq!(BAD.load(Ordering::Relaxed), 0, "torn pairs");
-    check_eq!(load::<u64>(at), 1000 * count as u64, "low word");
-    check_eq!(load::<u64>(at + 8), 1000 * count as u64, "high word");
+    check_eq!(load::<u64>(at), 500 * count as u64, "low word");
+    check_eq!(load::<u64>(at + 8), 500 * count as u64, "high word");
     Ok(())
 }
 
@@ -152,12 +152,12 @@ fn lock_across_lines() -> Outcome {
         WORDS.store(at, Ordering::Relaxed);
         store(at, 0xffff_0000u64);
         let count = smp::all(|_| {
-            for _ in 0..1000 {
+            for _ in 0..2000 {
                 // SAFETY: as above.
                 unsafe { asm!("lock add qword ptr [{}], 0x10001", in(reg) words()) };
             }
         })?;
-        check_eq!(load::<u64>(at), 0xffff_0000u64 + 0x10001 * 1000 * count as u64, "counter at {at:#x}");
+        check_eq!(load::<u64>(at), 0xffff_0000u64 + 0x10001 * 2000 * count as u64, "counter at {at:#x}");
     }
     Ok(())
 }
