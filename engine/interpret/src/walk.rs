@@ -90,7 +90,7 @@ impl Cpu {
 
     /// What a walk would find, if it would change nothing: every entry on the way is present and accessed.
     /// For an engine on top that fills its maps ahead; long mode only. `None` where a real walk must decide.
-    pub fn peek(&self, linear: u64, view: View) -> Option<Page> {
+    pub fn inspect(&self, linear: u64, view: View) -> Option<Page> {
         if self.mode.paging != Paging::Long {
             return None;
         }
