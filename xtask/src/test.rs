@@ -39,7 +39,7 @@ pub fn all(run: &mut Run, tree: &Tree, options: &Options) -> Result<()> {
     let (seed, jobs) =
         (options.seed.to_string(), std::thread::available_parallelism().map_or(1, usize::from).to_string());
     let sequences = options.sequences.unwrap_or(if options.quick { 50_000 } else { 1_000_000 }).to_string();
-    for engine in ["interpret"] {
+    for engine in ["interpret", "translate"] {
         let words = ["native", "--engine", engine, "--count", &sequences, "--seed", &seed, "--jobs", &jobs];
         let name = format!("random sequences against the host's CPU: {engine}");
         run.command(&name, program(tree, "release", "ringfence-compare", &words))?;

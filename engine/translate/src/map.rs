@@ -147,7 +147,7 @@ impl ShadowMap {
     /// Poisons a page's entry for writes if it leads to the host page that `addend` gives.
     pub fn forbid_write(&mut self, page: u64, host_page: u64) {
         let (read, write) = self.entry(page << 12);
-        if write != POISON && ((page << 28) as i64 >> 16) as u64 + write == host_page {
+        if write != POISON && (((page << 28) as i64 >> 16) as u64).wrapping_add(write) == host_page {
             self.put(page, read, POISON);
         }
     }

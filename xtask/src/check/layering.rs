@@ -90,6 +90,7 @@ const LAYERS: &[Layer] = &[
             "cli",
         ],
     ),
+    layer("benches", &["guests/embedded", "control/images"]),
     layer("xtask", &[]),
 ];
 
