@@ -25,10 +25,14 @@ pub struct Facts {
     /// 64-bit code, with nothing that asks for one instruction at a time: no single step, breakpoints,
     /// shadows, pending exceptions; the CPU is running.
     pub plain_64: bool,
+    /// 64-bit code, plain or not.
+    pub code_64: bool,
     /// CPL 3.
     pub user: bool,
     /// The supervisor may touch user pages under SMAP (AC is set).
     pub reaches_user: bool,
+    /// SMAP is on.
+    pub smap: bool,
     /// #AC is armed: accesses must be checked one by one.
     pub checks_alignment: bool,
     /// x87, MMX and SSE instructions do not raise #UD or #NM by the control registers.
@@ -110,8 +114,10 @@ impl Tier {
                 && events.shadow == Shadow::None
                 && events.exception.is_none()
                 && events.activity == Activity::Running,
+            code_64: mode.is_64(),
             user: mode.cpl == 3,
             reaches_user: mode.view == View::SupervisorAc,
+            smap: cr4_now & cr4::SMAP != 0,
             checks_alignment: mode.view == View::UserAligned,
             fpu,
             avx: fpu && cr4_now & cr4::OSXSAVE != 0 && cpu.state.xcr0 & 7 == 7,
@@ -168,6 +174,20 @@ impl Tier {
         } else {
             self.cpu.state.rflags &= !flags::IF;
         }
+    }
+
+    /// Sets AC.
+    pub fn set_alignment_check(&mut self, on: bool) {
+        if (self.cpu.state.rflags & flags::AC != 0) != on {
+            self.cpu.state.rflags ^= flags::AC;
+            self.cpu.refresh();
+        }
+    }
+
+    /// GS base and IA32_KERNEL_GS_BASE, which SWAPGS swaps.
+    pub fn gs_bases(&mut self) -> (&mut u64, &mut u64) {
+        let state = &mut self.cpu.state;
+        (&mut state.segments[SegmentRegister::Gs as usize].base, &mut state.msrs.kernel_gs_base)
     }
 
     /// Is there an interrupt that waits for IF?

@@ -60,6 +60,18 @@ impl Contexts {
         Self { list: Vec::new(), current: 0, clock: 0, heads: vec![NONE; pages], writers: Vec::new(), ram }
     }
 
+    /// The GS bases for the view with AC clear and with AC set: what CLAC and STAC switch between.
+    pub fn views(&mut self, view: View, smap: bool, frame: &FramePage) -> io::Result<[u64; 2]> {
+        let here = self.enter(view, frame)?;
+        if view.user || !smap {
+            return Ok([here; 2]);
+        }
+        let other = View { reaches_user: !view.reaches_user, ..view };
+        let there = self.enter(other, frame)?;
+        self.enter(view, frame)?;
+        Ok(if view.reaches_user { [there, here] } else { [here, there] })
+    }
+
     /// Makes the context of `view` the current one and gives its GS base.
     pub fn enter(&mut self, view: View, frame: &FramePage) -> io::Result<u64> {
         if self.list.get(self.current).is_none_or(|context| context.view != view) {

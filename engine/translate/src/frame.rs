@@ -38,7 +38,13 @@ pub(crate) struct Frame {
     pub target: u64,
     /// IF, as RFLAGS has it.
     pub interrupts: u64,
-    /// RFLAGS without the arithmetic flags and IF. Constant while translated code runs.
+    /// AC, as RFLAGS has it.
+    pub ac: u64,
+    /// GS base of the context to run in with AC clear, and with AC set.
+    pub views: [u64; 2],
+    /// IA32_KERNEL_GS_BASE.
+    pub kernel_gs_base: u64,
+    /// RFLAGS without the arithmetic flags, IF and AC. Constant while translated code runs.
     pub system_flags: u64,
     /// Not zero: an interrupt waits for IF.
     pub event_waits: u64,

@@ -18,7 +18,7 @@ use engine::{Attention, Board, Budget, CpuModel, EngineError, Exit, Statistics, 
 use iced_x86::{Decoder, DecoderError, Instruction, InstructionInfoFactory, OpAccess, Register};
 use interpret::{Facts, Tier};
 use x86::CpuState;
-use x86::flags::{IF, RESERVED_ONE, RF, STATUS, VM};
+use x86::flags::{AC, IF, RESERVED_ONE, RF, STATUS, VM};
 use x86::paging::is_canonical;
 
 use crate::context::{Contexts, View};
@@ -148,7 +148,7 @@ impl Translated {
             let wanted = self.attention.any() || self.tier.event_due();
             if wanted || !facts.plain_64 || facts.checks_alignment {
                 self.store_x87();
-                let stretch = if facts.plain_64 { 1 } else { STRETCH.min(left) };
+                let stretch = if facts.code_64 { 1 } else { STRETCH.min(left) };
                 let before = self.tier.statistics().instructions;
                 match self.tier.run(stretch) {
                     Exit::Budget => {}
@@ -159,7 +159,7 @@ impl Translated {
                 resume = Resume::Dispatch;
                 continue;
             }
-            let gs = self.contexts.enter(View::of(&facts), &self.frame)?;
+            let views = self.contexts.views(View::of(&facts), facts.smap, &self.frame)?;
             let entry = match resume {
                 Resume::At(address) => address,
                 Resume::Dispatch | Resume::DispatchJump => {
@@ -182,7 +182,9 @@ impl Translated {
                     self.store.cache.address(block.near()) + POLL_BYTES
                 }
             };
-            self.enter(entry, gs, &facts);
+            self.enter(entry, views, &facts);
+            let after = self.tier.facts();
+            self.contexts.enter(View::of(&after), &self.frame)?;
             resume = match self.left(&mut left, counted)? {
                 Ok(resume) => resume,
                 Err(exit) => return Ok(exit),
@@ -242,7 +244,7 @@ impl Translated {
 
     /// Executes translated code until it leaves.
     #[allow(unsafe_code)]
-    fn enter(&mut self, entry: u64, gs: u64, facts: &Facts) {
+    fn enter(&mut self, entry: u64, views: [u64; 2], facts: &Facts) {
         if !self.x87_here {
             enter::load_x87(self.tier.fpu());
             self.x87_here = true;
@@ -250,18 +252,22 @@ impl Translated {
         let fpu = std::ptr::from_mut(self.tier.fpu()) as u64;
         let flags = self.tier.status() | RESERVED_ONE | 0x200;
         let (system, waits) = (self.tier.system_flags(), self.tier.interrupt_waits());
+        let kernel_gs_base = *self.tier.gs_bases().1;
         let frame = self.frame.frame();
         frame.gpr.copy_from_slice(self.tier.registers());
         frame.flags = flags;
         frame.interrupts = system & IF;
-        frame.system_flags = system & !(IF | RF | VM) | RESERVED_ONE;
+        frame.system_flags = system & !(IF | AC | RF | VM) | RESERVED_ONE;
         frame.event_waits = u64::from(waits);
         frame.sti_poll = if waits { POISON } else { frame.calm };
         frame.fs_base = facts.fs_base;
         frame.gs_base = facts.gs_base;
         frame.fpu = fpu;
         frame.wide = u32::from(facts.avx);
-        frame.context = gs;
+        frame.context = views[usize::from(facts.reaches_user)];
+        frame.views = views;
+        frame.ac = system & AC;
+        frame.kernel_gs_base = kernel_gs_base;
         frame.entry = entry;
         // Calm, unless somebody has raised something since it was last looked at.
         let poll = PollSwitch(self.frame.address());
@@ -273,9 +279,13 @@ impl Translated {
         unsafe { enter::enter(self.frame.address()) };
         let frame = self.frame.frame();
         let (registers, flags, interrupts) = (frame.gpr, frame.flags, frame.interrupts);
+        let (ac, gs_base, kernel_gs_base) = (frame.ac, frame.gs_base, frame.kernel_gs_base);
         self.tier.set_registers(&registers);
         self.tier.set_status(flags & STATUS);
         self.tier.set_interrupts(interrupts != 0);
+        self.tier.set_alignment_check(ac != 0);
+        let bases = self.tier.gs_bases();
+        (*bases.0, *bases.1) = (gs_base, kernel_gs_base);
     }
 
     /// Answers why translated code came back.

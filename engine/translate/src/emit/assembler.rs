@@ -240,6 +240,25 @@ impl Assembler {
         self.imm32((position as u32).wrapping_sub(next as u32));
     }
 
+    /// `wrgsbase src`
+    pub fn write_gs_base(&mut self, src: u8) {
+        self.bytes(&[0xf3, Self::rex(true, 0, 0, src), 0x0f, 0xae, 0xd8 | src & 7]);
+    }
+
+    /// `sarx dst, src, count`, 64 or 32 bits wide.
+    pub fn sarx(&mut self, dst: u8, src: u8, count: u8, wide: bool) {
+        self.vex(dst, src, count, 2, 0xf7, 2);
+        if !wide {
+            let third = self.code.len() - 3;
+            self.code[third] &= 0x7f;
+        }
+    }
+
+    /// `movsxd dst, src32`
+    pub fn movsxd(&mut self, dst: u8, src: u8) {
+        self.bytes(&[Self::rex(true, dst, 0, src), 0x63, 0xc0 | (dst & 7) << 3 | src & 7]);
+    }
+
     /// `or dst, gs:[disp]`
     pub fn or_frame(&mut self, dst: u8, disp: i32) {
         self.bytes(&[0x65, Self::rex(true, dst, 0, 0), 0x0b]);
@@ -422,6 +441,10 @@ mod tests {
             a.or_frame(A, -8);
             a.xor_frame(B, -8);
             a.lea_code(A, 0);
+            a.write_gs_base(A);
+            a.sarx(C, 3, B, true);
+            a.sarx(C, 9, B, false);
+            a.movsxd(C, C);
         });
         let want = [
             "mov r14,[gs:0FFFFFFFFFFFFFFF8h]",
@@ -446,6 +469,10 @@ mod tests {
             "or r15,[gs:0FFFFFFFFFFFFFFF8h]",
             "xor r14,[gs:0FFFFFFFFFFFFFFF8h]",
             "lea r15,[rel 0]",
+            "wrgsbase r15",
+            "sarx r13,rbx,r14",
+            "sarx r13d,r9d,r14d",
+            "movsxd r13,r13d",
         ];
         assert_eq!(text, want);
     }

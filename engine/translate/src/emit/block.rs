@@ -17,6 +17,7 @@
 
 use iced_x86::{
     Code, Decoder, DecoderError, EncodingKind, FlowControl, Instruction, InstructionInfoFactory, Mnemonic,
+    OpKind,
 };
 
 use super::assembler::{A, Assembler, B, Hole};
@@ -95,7 +96,7 @@ pub(crate) struct Emitter<'a> {
     /// Jumps to a stub that restores the flags and gives the instruction to the interpreter.
     pub slow: Vec<(Hole, u16)>,
     /// The next instruction is HLT or another that must stay together with an STI before it.
-    pub halts_next: bool,
+    pub stays_together: bool,
     links: Vec<(Hole, u16)>,
     sites: Vec<(u32, u16)>,
     first_link: u32,
@@ -133,7 +134,7 @@ pub(crate) fn translate(
         site: Site::Aligned,
         misses: Vec::new(),
         slow: Vec::new(),
-        halts_next: false,
+        stays_together: false,
         links: Vec::new(),
         sites: Vec::new(),
         first_link,
@@ -181,7 +182,7 @@ impl<'a> Emitter<'a> {
             self.bytes = &page[at..at + instruction.len()];
             self.site = self.surroundings.site(self.offset);
             at += instruction.len();
-            self.halts_next = page.get(at).is_none_or(|&next| next == 0xf4 || next == 0x0f);
+            self.stays_together = must_follow_sti(page.get(at..).unwrap_or_default());
             count += 1;
             match self.instruction(&instruction, key) {
                 Next::Following => {}
@@ -234,8 +235,17 @@ impl<'a> Emitter<'a> {
                 return Next::Following;
             }
             Mnemonic::Lea => return self.copy_address(instruction),
-            Mnemonic::Cli | Mnemonic::Sti | Mnemonic::Pushfq | Mnemonic::Popfq => {
-                return self.flag_instruction(instruction, key);
+            Mnemonic::Cli
+            | Mnemonic::Sti
+            | Mnemonic::Clac
+            | Mnemonic::Stac
+            | Mnemonic::Swapgs
+            | Mnemonic::Pushfq
+            | Mnemonic::Popfq => return self.flag_instruction(instruction, key),
+            Mnemonic::Bt | Mnemonic::Bts | Mnemonic::Btr | Mnemonic::Btc
+                if has_memory(instruction) && instruction.op1_kind() == OpKind::Register =>
+            {
+                return self.bit_in_memory(instruction);
             }
             _ => {}
         }
@@ -293,6 +303,16 @@ impl<'a> Emitter<'a> {
             sites: self.sites,
             links,
         }
+    }
+}
+
+/// Is the next instruction HLT, MWAIT or SYSEXIT, or not known? STI before them counts on its shadow.
+fn must_follow_sti(next: &[u8]) -> bool {
+    match next {
+        [0xf4, ..] | [0x0f, 0x35, ..] | [0x0f, 0x01, 0xc9, ..] => true,
+        [0x0f, _, _, ..] => false,
+        [0x0f, ..] | [] => true,
+        _ => false,
     }
 }
 
@@ -389,12 +409,12 @@ fn is_plain(instruction: &Instruction, key: Key) -> bool {
     ) && !matches!(instruction.code(), Code::Bt_rm16_r16 | Code::Bt_rm32_r32 | Code::Bt_rm64_r64 if has_memory(instruction))
         && !(matches!(instruction.mnemonic(), M::Bt | M::Bts | M::Btr | M::Btc)
             && has_memory(instruction)
-            && instruction.op1_kind() == iced_x86::OpKind::Register)
+            && instruction.op1_kind() == OpKind::Register)
 }
 
 /// Does the instruction have an explicit memory operand?
 pub(crate) fn has_memory(instruction: &Instruction) -> bool {
-    instruction.op_kinds().any(|kind| kind == iced_x86::OpKind::Memory)
+    instruction.op_kinds().any(|kind| kind == OpKind::Memory)
 }
 
 /// VEX-encoded instructions on general registers (BMI) need no AVX state.

@@ -143,7 +143,7 @@ impl Emitter<'_> {
     }
 
     /// Encodes an instruction at the end of the code. False, and nothing is emitted, if it cannot be.
-    fn encode(&mut self, instruction: &Instruction) -> bool {
+    pub fn encode(&mut self, instruction: &Instruction) -> bool {
         let code = std::mem::take(&mut self.asm.code);
         let before = code.len();
         self.encoder.set_buffer(code);

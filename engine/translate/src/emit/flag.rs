@@ -1,4 +1,4 @@
-//! CLI, STI, PUSHFQ, POPFQ: what kernels do around every lock.
+//! CLI, STI, PUSHFQ, POPFQ: what kernels do around every lock; CLAC, STAC, SWAPGS: at every system call.
 //!
 //! IF is a word of the frame; the other system flags are constant while translated code runs. Whatever would
 //! change those, or let a waiting interrupt in, is the interpreter's.
@@ -26,6 +26,7 @@ impl Emitter<'_> {
                 self.asm.status_to_a(at!(saved_flags));
                 self.asm.or_frame(A, at!(system_flags));
                 self.asm.or_frame(A, at!(interrupts));
+                self.asm.or_frame(A, at!(ac));
                 self.asm.store_frame(at!(target), A);
                 self.asm.restore_flags(at!(saved_flags));
                 self.asm.mov_imm32(C, SHIFT);
@@ -40,10 +41,25 @@ impl Emitter<'_> {
                 Next::Following
             }
             // `sti; hlt` must be whole, which needs the interrupt shadow.
-            Mnemonic::Sti if !key.user && !self.halts_next => {
+            Mnemonic::Sti if !key.user && !self.stays_together => {
                 self.asm.load_frame(B, at!(sti_poll));
                 self.asm.load_plain(B, B);
                 self.asm.store_frame_imm(at!(interrupts), flags::IF as u32);
+                Next::Following
+            }
+            // SMAP's override: the view with AC set has a context of its own.
+            Mnemonic::Clac | Mnemonic::Stac if !key.user => {
+                let set = usize::from(instruction.mnemonic() == Mnemonic::Stac);
+                self.asm.store_frame_imm(at!(ac), if set == 1 { flags::AC as u32 } else { 0 });
+                self.asm.load_frame(A, at!(views) + 8 * set as i32);
+                self.asm.write_gs_base(A);
+                Next::Following
+            }
+            Mnemonic::Swapgs if !key.user => {
+                self.asm.load_frame(A, at!(gs_base));
+                self.asm.load_frame(B, at!(kernel_gs_base));
+                self.asm.store_frame(at!(kernel_gs_base), A);
+                self.asm.store_frame(at!(gs_base), B);
                 Next::Following
             }
             Mnemonic::Popfq if !key.user => {
@@ -61,6 +77,7 @@ impl Emitter<'_> {
         self.asm.save_flags(at!(saved_flags));
         self.asm.mov(B, A);
         self.asm.xor_frame(B, at!(system_flags));
+        self.asm.xor_frame(B, at!(ac));
         self.asm.and_imm32(B, (flags::ALL & !LOADED) as u32);
         let changes = self.asm.jcc(NOT_ZERO);
         self.slow.push((changes, self.offset));

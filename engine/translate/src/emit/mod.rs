@@ -1,6 +1,7 @@
 //! From guest instructions to host code.
 
 pub(crate) mod assembler;
+mod bit;
 pub(crate) mod block;
 mod branch;
 mod copy;
