@@ -389,7 +389,7 @@ fn pieces(at: GuestPhys, len: usize) -> impl Iterator<Item = (GuestPhys, std::op
         // A whole access of bus width stays whole even when unaligned: the chip decides what it thinks of it.
         let size = match left {
             1 | 2 | 4 | 8 if done == 0 => left,
-            _ => [8, 4, 2, 1].into_iter().find(|&s| s <= left && here.0 % s as u64 == 0).unwrap_or(1),
+            _ => [8, 4, 2, 1].into_iter().find(|&s| s <= left && here.0.is_multiple_of(s as u64)).unwrap_or(1),
         };
         let piece = done..done + size;
         done += size;

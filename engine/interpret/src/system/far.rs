@@ -80,7 +80,7 @@ impl Cpu {
             Some(kind::CALL_GATE_16) if !self.mode.long => self.call_gate(&found, 2, call),
             other => {
                 if matches!(other, Some(kind::TSS_16 | kind::TSS | kind::TASK_GATE)) {
-                    tracing::warn!("the guest asks for a task switch by hardware ({selector:#x}): refused");
+                    tracing::debug!("the guest asks for a task switch by hardware ({selector:#x}): refused");
                 }
                 Err(self.gp_selector(selector))
             }

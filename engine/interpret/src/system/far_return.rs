@@ -154,7 +154,7 @@ fn iret(cpu: &mut Cpu, op: &Op) -> Step {
     }
     if cpu.state.rflags & flags::NT != 0 {
         if !cpu.mode.long {
-            tracing::warn!("the guest asks for a task switch by hardware (IRET under NT): refused");
+            tracing::debug!("the guest asks for a task switch by hardware (IRET under NT): refused");
         }
         return Err(cpu.gp());
     }

@@ -217,7 +217,7 @@ fn is_pat_type(kind: u8) -> bool {
 
 /// May a variable range register hold this? Even ones are bases with a type, odd ones masks.
 fn is_range(n: usize, value: u64) -> bool {
-    let (reserved, kind) = if n % 2 == 0 { (0xf00, value as u8) } else { (0x7ff, 0) };
+    let (reserved, kind) = if n.is_multiple_of(2) { (0xf00, value as u8) } else { (0x7ff, 0) };
     value >> PHYSICAL_BITS == 0 && value & reserved == 0 && is_memory_type(kind)
 }
 

@@ -16,7 +16,7 @@ fn a_fault_in_64_bit_code_pushes_an_aligned_frame() {
     let [rip, cs, rflags, rsp, ss] = guest.frame_64();
     assert_eq!((rip, cs, rsp, ss), (CODE, sel::CODE_64.into(), STACK - 3, sel::DATA.into()));
     assert_eq!(rflags, flags::RESERVED_ONE | flags::RF, "faults come back with RF");
-    assert_eq!(guest.get(Gpr::Rsp), (STACK - 3 & !0xf) - 40);
+    assert_eq!(guest.get(Gpr::Rsp), ((STACK - 3) & !0xf) - 40);
     assert_eq!(guest.segment(SegmentRegister::Ss).selector, sel::DATA, "the same level keeps its SS");
 }
 

@@ -137,7 +137,8 @@ impl Guest {
         state.idtr = TableRegister { base: 0, limit: 0x3ff };
         let mut guest = Self::new(&state);
         for vector in 0..256 {
-            guest.put_u32(4 * vector, ((HANDLERS >> 4) << 16 | 16 * vector) as u32);
+            let segment = HANDLERS >> 4;
+            guest.put_u32(4 * vector, ((segment << 16) + 16 * vector) as u32);
         }
         guest
     }

@@ -12,7 +12,8 @@ const MOV_DS: &[u8] = &[0x8e, 0xd8];
 
 #[test]
 fn loads_are_checked() {
-    let table: &[(u8, &[u8], u16, Option<(u8, u64)>)] = &[
+    type Case = (u8, &'static [u8], u16, Option<(u8, u64)>);
+    let table: &[Case] = &[
         (0, MOV_DS, sel::DATA, None),
         (0, MOV_DS, 0, None),
         (0, MOV_DS, 3, None),
