@@ -146,14 +146,11 @@ impl Uart {
         self.output.len()
     }
 
-    /// Moves all output to `into`.
+    /// Moves all output to `into`, also what waited in the transmitter.
     pub fn take_output(&mut self, into: &mut Vec<u8>) {
-        let (front, back) = self.output.as_slices();
-        into.extend_from_slice(front);
-        into.extend_from_slice(back);
-        self.output.clear();
+        into.extend(self.output.drain(..));
         if !self.transmitter.is_empty() {
-            self.output.append(&mut self.transmitter);
+            into.extend(self.transmitter.drain(..));
             self.empty_pending = true;
         }
     }
@@ -391,7 +388,7 @@ impl Saved for Uart {
         ensure::<Self>(ier & !0xf == 0 && mcr & !0x1f == 0 && errors & !LSR_ERRORS == 0, "a reserved bit")?;
         let depth = if fifo_enabled { FIFO } else { 1 };
         ensure::<Self>(received.len() <= depth && transmitter.len() <= depth, "a FIFO is too full")?;
-        ensure::<Self>(output.len() <= OUTPUT_CAPACITY + FIFO, "the output is too long")?;
+        ensure::<Self>(output.len() <= OUTPUT_CAPACITY, "the output is too long")?;
         ensure::<Self>(
             matches!(trigger, 1 | 4 | 8 | 14) && (fifo_enabled || trigger == 1),
             "the trigger level",
