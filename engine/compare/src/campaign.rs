@@ -282,7 +282,9 @@ impl<'a> Worker<'a> {
         let addresses = self.guest.trace(&case.start, 4 * crate::start::MOST_CODE)?;
         let code = case.start.rip()..case.start.rip() + case.start.code().len() as u64;
         let inside = |at: &u64| code.contains(at);
-        let backwards = addresses.windows(2).any(|two| two.iter().all(inside) && two[1] < two[0]);
+        let backwards = addresses
+            .windows(2)
+            .any(|two| two.iter().all(inside) && two[1] < two[0] && !case.is_around(two[0], two[1]));
         Ok(backwards || addresses.iter().any(|at| inside(at) && case.step_at(*at).is_none()))
     }
 }

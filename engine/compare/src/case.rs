@@ -38,10 +38,9 @@ pub struct Case {
 }
 
 impl Case {
-    /// An instruction, decoded.
+    /// An instruction, decoded. An invalid one may reach beyond the bytes that are its own.
     pub fn instruction(&self, step: &Step) -> Instruction {
-        let from = usize::from(step.at);
-        let bytes = &self.start.code()[from..from + usize::from(step.len)];
+        let bytes = &self.start.code()[usize::from(step.at)..];
         let ip = self.start.rip() + u64::from(step.at);
         Decoder::with_ip(64, bytes, ip, DecoderOptions::NONE).decode()
     }
@@ -61,6 +60,15 @@ impl Case {
             return STATUS;
         }
         step.undefined
+    }
+
+    fn undefined_before(&self, at: u64) -> u64 {
+        self.steps.iter().find(|step| u64::from(step.at) == at).map_or(0, |step| step.undefined)
+    }
+
+    /// Is this the way back of a loop: from its end to the case's beginning?
+    pub fn is_around(&self, from: u64, to: u64) -> bool {
+        to == self.start.rip() && self.step_at(from).is_some_and(|step| step.mnemonic == Mnemonic::Jne)
     }
 
     /// The instruction at a linear address.
@@ -104,6 +112,9 @@ impl Case {
             }
             undefined = effect.after(undefined);
             let target = instruction.near_branch_target().wrapping_sub(self.start.rip());
+            if target <= u64::from(step.at) && undefined & !self.undefined_before(target) != 0 {
+                return false; // around again, with flags undefined that the first time were not
+            }
             if target < self.start.code().len() as u64 {
                 joins.push((target as u16, undefined));
             }

@@ -34,11 +34,11 @@ impl Stop {
     }
 }
 
-/// A word of the image that is not what the background has there.
+/// A word of the image that is not what the background has there, or a word of code that was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Change {
-    /// Its number: eight bytes each.
+    /// Its number: eight bytes each; the code pages come behind the image.
     pub word: u32,
     /// What stands there.
     pub value: u64,
@@ -68,7 +68,7 @@ pub struct End {
     pub vector: u32,
     /// Its error code.
     pub error: u32,
-    /// Words of the image that differ from the background.
+    /// How many words these are.
     pub changed: u32,
     /// A hash over all of them.
     pub hash: u64,
@@ -97,13 +97,23 @@ impl Default for End {
 }
 
 impl End {
-    /// Writes down what differs between `image` and `background`, 8 bytes at a time, and calls `restore`
-    /// with each place (offset, background's word).
-    pub fn record_changes(&mut self, image: &[u8], background: &[u8], mut restore: impl FnMut(usize, u64)) {
-        const LINE: usize = 64;
+    /// Begins the list of changes anew.
+    pub fn forget_changes(&mut self) {
         self.changed = 0;
         self.hash = 0;
-        for (n, (now, then)) in image.chunks_exact(LINE).zip(background.chunks_exact(LINE)).enumerate() {
+    }
+
+    /// Writes down what differs between two states of memory, 8 bytes at a time, numbered from `first`, and
+    /// calls `restore` with each place (offset, what was there).
+    pub fn record_changes(
+        &mut self,
+        first: u32,
+        now: &[u8],
+        then: &[u8],
+        mut restore: impl FnMut(usize, u64),
+    ) {
+        const LINE: usize = 64;
+        for (n, (now, then)) in now.chunks_exact(LINE).zip(then.chunks_exact(LINE)).enumerate() {
             if now == then {
                 continue;
             }
@@ -112,14 +122,15 @@ impl End {
                 if value == was {
                     continue;
                 }
-                let at = (n * LINE / 8 + k) as u32;
+                let place = n * LINE + k * 8;
+                let at = first + place as u32 / 8;
                 if let Some(slot) = self.changes.get_mut(self.changed as usize) {
                     *slot = Change { word: at, value };
                 }
                 self.changed += 1;
                 let mixed = (self.hash ^ value ^ u64::from(at) << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15);
                 self.hash = mixed ^ mixed >> 29;
-                restore(at as usize * 8, was);
+                restore(place, was);
             }
         }
     }
@@ -174,12 +185,13 @@ mod tests {
         image[255] = 2;
         let mut end = End::default();
         let mut restored = vec![];
-        end.record_changes(&image, &background, |at, _| restored.push(at));
+        end.record_changes(100, &image, &background, |at, _| restored.push(at));
         assert_eq!(restored, [8, 248]);
-        assert_eq!(end.changes().iter().map(|c| c.word).collect::<Vec<_>>(), [1, 31]);
+        assert_eq!(end.changes().iter().map(|c| c.word).collect::<Vec<_>>(), [101, 131]);
         let hash = end.hash;
         image[255] = 3;
-        end.record_changes(&image, &background, |_, _| {});
+        end.forget_changes();
+        end.record_changes(100, &image, &background, |_, _| {});
         assert_ne!(end.hash, hash);
     }
 

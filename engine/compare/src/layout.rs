@@ -1,15 +1,16 @@
 //! Where code and data of a case lie: the same linear addresses in the child and in the guest.
 //!
 //! ```text
-//!  CODE   1000_0000  code, code, —                      read and execute
+//!  CODE   1000_0000  code, code, —                      read, write and execute
 //!  EXIT   1800_0000  where a sequence ends              read and execute
 //!  ARENA  2000_0000  —, data, data, constants, —, data, —
 //!                       rw    rw    read-only       rw
 //! ```
 //!
-//! All of it lies below 2 GiB, so that absolute, RIP-relative and 32-bit addresses reach it. A dash is a
-//! page that is not mapped. The contents of the four data pages are one *image* of 16 KiB, in this order;
-//! the pages of a case start as the run's background image with the case's patches over it.
+//! Code may be written, because self-modifying code has to work. All of it lies below 2 GiB, so that
+//! absolute, RIP-relative and 32-bit addresses reach it. A dash is a page that is not mapped. The contents of
+//! the four data pages are one *image* of 16 KiB, in this order; the pages of a case start as the run's
+//! background image with the case's patches over it.
 
 use base::PAGE_SIZE;
 
@@ -43,8 +44,11 @@ pub const DATA: [DataPage; 4] = [
     DataPage { at: ARENA + 4 * PAGE_SIZE, writable: true },
 ];
 
-/// The linear address of a place in the image.
+/// The linear address of a place in the image, or behind it, in the code pages.
 pub fn address(offset: usize) -> u64 {
+    if offset >= IMAGE_BYTES {
+        return CODE + (offset - IMAGE_BYTES) as u64;
+    }
     DATA[offset / PAGE_SIZE as usize].at + offset as u64 % PAGE_SIZE
 }
 

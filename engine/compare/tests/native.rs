@@ -6,6 +6,11 @@ use std::sync::Arc;
 
 use base::GuestMemory;
 use compare::campaign::{Campaign, Summary};
+use compare::generate::{Catalog, Generator};
+use compare::layout::{IMAGE_BYTES, background};
+use compare::native::Native;
+use compare::offer::Offer;
+use compare::subject::Subject;
 use engine::{Attention, Board, Budget, CpuModel, Engine, EngineError, Exit, Statistics, Vcpu};
 use iced_x86::Mnemonic;
 use interpret::Interpreter;
@@ -37,6 +42,19 @@ fn a_case_is_the_same_whenever_it_is_made() {
     let first = campaign.run(&Interpreter, &|_| {}).unwrap();
     let again = Campaign { jobs: 1, ..campaign }.run(&Interpreter, &|_| {}).unwrap();
     assert_eq!(first.coverage.by_mnemonic(), again.coverage.by_mnemonic());
+}
+
+#[test]
+fn some_cases_modify_their_own_code() {
+    let generator = Generator::new(Catalog::new(Offer::of_host(), &[]), 1);
+    let mut native = Native::new(&background(1)).unwrap();
+    let mut case = generator.blank();
+    let modified = (0..5000).filter(|&index| {
+        generator.make(index, &mut case);
+        let end = native.run(&case.start).unwrap();
+        end.changes().iter().any(|change| change.word as usize * 8 >= IMAGE_BYTES)
+    });
+    assert!(modified.count() > 10);
 }
 
 /// The interpreter, if it swapped the bytes of a small R9.

@@ -2,7 +2,9 @@
 //! (register values, undefined flags) is kept beside.
 
 use fastrand::Rng;
-use iced_x86::{Code, Encoder, Instruction, InstructionInfoFactory, OpAccess, OpKind, Register};
+use iced_x86::{
+    Code, Encoder, Instruction, InstructionInfoFactory, MemoryOperand, OpAccess, OpKind, Register,
+};
 use x86::Gpr;
 
 use crate::case::{Case, Step};
@@ -12,6 +14,9 @@ use crate::taint::FlagEffect;
 
 /// Bytes kept free for the jump at the end and for what an instruction drags along.
 const RESERVE: usize = 64;
+
+/// Bytes of MOV [disp32], imm32.
+const STORE_BYTES: usize = 11;
 
 /// A place in the code or memory that waits for the address of an instruction to come.
 #[derive(Clone, Copy, Debug)]
@@ -135,6 +140,42 @@ impl<'a> Builder<'a> {
 
     fn join(&mut self, target: usize, fixup: Fixup) {
         self.joins.push(Join { target, fixup, known: self.known, undefined: self.undefined });
+    }
+
+    /// Counts down in memory and branches to the beginning, all flags defined.
+    fn go_around(&mut self, counter: u64) {
+        self.define_flags();
+        let at = MemoryOperand::with_displ(counter, 8);
+        let head = self.case.start.rip();
+        if let (Ok(count), Ok(branch)) =
+            (Instruction::with1(Code::Dec_rm32, at), Instruction::with_branch(Code::Jne_rel32_64, head))
+        {
+            self.emit(&count);
+            self.emit(&branch);
+        }
+    }
+
+    /// Emits a store into the immediate of an instruction to come, and that instruction: the store's value
+    /// is what it must load.
+    pub fn modify_code(&mut self) -> bool {
+        let register = Register::EAX + self.random.u32(..16);
+        if register == Register::ESP {
+            return false;
+        }
+        let between = self.random.usize(..3);
+        let values = [self.random.u32(..), self.random.u32(..)];
+        let Ok(load) = Instruction::with2(Code::Mov_r32_imm32, register, values[0]) else { return false };
+        let store =
+            |at: u64| Instruction::with2(Code::Mov_rm32_imm32, MemoryOperand::with_displ(at, 8), values[1]);
+        // The lengths do not depend on the address.
+        let nops = self.ip() + u64::try_from(STORE_BYTES + between).unwrap_or_default();
+        let load_bytes = if register.number() > 7 { 6 } else { 5 };
+        let Ok(store) = store(nops + load_bytes - 4) else { return false };
+        let done = self.emit(&store)
+            && (0..between).all(|_| self.emit(&Instruction::with(Code::Nopd)))
+            && self.emit(&load);
+        debug_assert_eq!(self.ip(), nops + load_bytes);
+        done
     }
 
     /// Remembers that the branch just emitted goes to a main instruction to come.
@@ -266,9 +307,12 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Ends the case: resolves what branches are left and jumps to the end.
-    pub fn finish(mut self) {
+    /// Ends the case: resolves what branches are left, goes around if it is a loop, and jumps to the end.
+    pub fn finish(mut self, counter: Option<u64>) {
         self.begin(self.total);
+        if let Some(counter) = counter {
+            self.go_around(counter);
+        }
         if let Ok(jump) = Instruction::with_branch(Code::Jmp_rel32_64, EXIT) {
             self.emit(&jump);
         }

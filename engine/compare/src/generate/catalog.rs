@@ -55,6 +55,11 @@ impl Catalog {
         Self { offer, by_family }
     }
 
+    /// Is it there?
+    pub fn has(&self, code: Code) -> bool {
+        self.by_family.iter().any(|(_, templates)| templates.iter().any(|template| template.code == code))
+    }
+
     /// The families that have something to offer, with it.
     pub fn families(&self) -> &[(Family, Vec<Template>)] {
         &self.by_family

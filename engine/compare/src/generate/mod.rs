@@ -16,13 +16,14 @@ mod registers;
 mod values;
 
 use fastrand::Rng;
+use iced_x86::Code;
 use x86::Gpr;
 
 pub use catalog::{Catalog, Template};
 pub use family::Family;
 
 use crate::case::Case;
-use crate::layout::CODE_BYTES;
+use crate::layout::{CODE_BYTES, IMAGE_BYTES, address};
 use crate::start::{MOST_CODE, Start};
 use builder::Builder;
 
@@ -37,6 +38,8 @@ pub struct Generator {
     catalog: Catalog,
     seed: u64,
     weights: Vec<(Family, u32)>,
+    /// Some cases modify their own code.
+    modifies: bool,
 }
 
 impl Generator {
@@ -51,7 +54,8 @@ impl Generator {
                 (*family, sum)
             })
             .collect();
-        Self { catalog, seed, weights }
+        let modifies = catalog.has(Code::Mov_rm32_imm32) && catalog.has(Code::Jmp_rel32_64);
+        Self { catalog, seed, weights, modifies }
     }
 
     /// What it makes cases of.
@@ -77,6 +81,7 @@ impl Generator {
         let total = (1 + random.usize(..MOST)).min(1 + random.usize(..MOST));
         let faulty = random.u8(..3) == 0;
         let main = self.family(&mut random);
+        let counter = (random.u8(..12) == 0).then(|| loop_counter(&mut random, &mut case.start));
         let mut builder = Builder::new(&mut random, case, total, faulty);
         for ordinal in 0..total {
             builder.begin(ordinal);
@@ -87,10 +92,13 @@ impl Generator {
             let family = if builder.random.u8(..4) == 0 { self.family(builder.random) } else { main };
             self.main_instruction(&mut builder, family);
         }
-        builder.finish();
+        builder.finish(counter);
     }
 
     fn main_instruction(&self, builder: &mut Builder<'_>, family: Family) {
+        if family == Family::Branch && self.modifies && builder.random.u8(..4) == 0 && builder.modify_code() {
+            return;
+        }
         let templates = self.catalog.family(family);
         for _ in 0..TRIES {
             let Some(template) = templates.get(builder.random.usize(..templates.len().max(1))) else {
@@ -128,6 +136,14 @@ fn place_code(random: &mut Rng) -> u32 {
         1..8 => page - random.u32(1..64),
         _ => random.u32(..end - MOST_CODE as u32),
     }
+}
+
+/// Where a case that is a loop counts, and how far.
+fn loop_counter(random: &mut Rng, start: &mut Start) -> u64 {
+    let turns = if random.u8(..8) == 0 { random.u32(1..100) } else { random.u32(1..6) };
+    let at = IMAGE_BYTES - 8;
+    start.patch(at, &turns.to_le_bytes());
+    address(at)
 }
 
 fn gpr(number: usize) -> Gpr {
@@ -188,7 +204,8 @@ mod tests {
                 let instruction = case.instruction(step);
                 assert!(instruction.is_invalid() || instruction.len() == usize::from(step.len), "{index}");
                 if instruction.flow_control() == FlowControl::ConditionalBranch {
-                    assert!(instruction.near_branch_target() > instruction.ip(), "{index}: forward only");
+                    let (from, to) = (instruction.ip(), instruction.near_branch_target());
+                    assert!(to > from || case.is_around(from, to), "{index}: forward, or around");
                 }
                 assert!(!matches!(instruction.mnemonic(), Mnemonic::Syscall | Mnemonic::Rdtsc), "{index}");
             }

@@ -35,6 +35,8 @@ pub struct Guest {
     memory: Arc<GuestMemory>,
     background: Box<[u8; IMAGE_BYTES]>,
     image: Box<[u8; IMAGE_BYTES]>,
+    code: Box<[u8; CODE_BYTES]>,
+    code_laid_out: Box<[u8; CODE_BYTES]>,
     offer: Offer,
     ready: CpuState,
     /// What the last broken case was about, in words.
@@ -74,6 +76,8 @@ impl Guest {
             memory,
             background: Box::new(*background),
             image: Box::new([0; IMAGE_BYTES]),
+            code: Box::new([0; CODE_BYTES]),
+            code_laid_out: Box::new([CODE_FILL; CODE_BYTES]),
             offer,
             ready,
             complaint: String::new(),
@@ -85,7 +89,7 @@ impl Guest {
         &self.offer
     }
 
-    fn lay_out(&self, start: &Start) -> Result<(), CompareError> {
+    fn lay_out(&mut self, start: &Start) -> Result<(), CompareError> {
         for patch in start.patches() {
             let at = usize::from(patch.at).min(IMAGE_BYTES);
             let len = usize::from(patch.len).min(patch.bytes.len()).min(IMAGE_BYTES - at);
@@ -93,22 +97,32 @@ impl Guest {
         }
         let (at, len) = mapped_code(start);
         self.memory.write(GuestPhys(CODE_PAGES + at as u64), &start.code()[..len])?;
+        self.code_laid_out[at..at + len].copy_from_slice(&start.code()[..len]);
         Ok(())
     }
 
     fn clear_away(&mut self, start: &Start, end: &mut End) -> Result<(), CompareError> {
         self.memory.read(GuestPhys(IMAGE), &mut self.image[..])?;
+        self.memory.read(GuestPhys(CODE_PAGES), &mut self.code[..])?;
         let memory = &self.memory;
         let mut written = Ok(());
-        end.record_changes(&self.image[..], &self.background[..], |at, was| {
-            let restored = memory.write(GuestPhys(IMAGE + at as u64), &was.to_le_bytes());
+        let mut put = |at: u64, was: u64| {
+            let restored = memory.write(GuestPhys(at), &was.to_le_bytes());
             if restored.is_err() {
                 written = restored;
             }
+        };
+        end.forget_changes();
+        end.record_changes(0, &self.image[..], &self.background[..], |at, was| put(IMAGE + at as u64, was));
+        let first = (IMAGE_BYTES / 8) as u32;
+        end.record_changes(first, &self.code[..], &self.code_laid_out[..], |at, was| {
+            put(CODE_PAGES + at as u64, was);
         });
+        written?;
         let (at, len) = mapped_code(start);
-        self.memory.write(GuestPhys(CODE_PAGES + at as u64), &[CODE_FILL; CODE_BYTES][..len])?;
-        Ok(written?)
+        self.code_laid_out[at..at + len].fill(CODE_FILL);
+        self.memory.write(GuestPhys(CODE_PAGES + at as u64), &self.code_laid_out[at..at + len])?;
+        Ok(())
     }
 
     fn state(&self, start: &Start) -> CpuState {

@@ -76,7 +76,7 @@ pub fn build(memory: &GuestMemory) {
         tables.map(page.at, IMAGE + n as u64 * PAGE_SIZE, rights);
     }
     for at in (0..CODE_BYTES as u64).step_by(PAGE_SIZE as usize) {
-        tables.map(CODE + at, CODE_PAGES + at, USER);
+        tables.map(CODE + at, CODE_PAGES + at, USER | WRITABLE);
     }
     tables.map(EXIT, EXIT_PAGE, USER);
     for at in (0..4 * PAGE_SIZE).step_by(PAGE_SIZE as usize) {

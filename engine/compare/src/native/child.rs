@@ -150,6 +150,7 @@ unsafe fn run(views: &Views, background: &[u8; IMAGE_BYTES], start: &Start, end:
         let at = (start.code_at as usize).min(CODE_BYTES);
         let len = code.len().min(CODE_BYTES - at);
         ptr::copy_nonoverlapping(code.as_ptr(), views.code().add(at), len);
+        ptr::copy_nonoverlapping(code.as_ptr(), views.laid_out().add(at), len);
 
         (*context).fpu = start.fpu;
         (*context).gpr = start.gpr;
@@ -171,10 +172,16 @@ unsafe fn run(views: &Views, background: &[u8; IMAGE_BYTES], start: &Start, end:
             (end.rip, end.vector, end.error, end.cr2) = (EXIT, 0, 0, 0);
         }
         (end.fs_base, end.gs_base) = bases();
-        let to = views.image();
-        let image = std::slice::from_raw_parts(to, IMAGE_BYTES);
-        end.record_changes(image, background, |at, was| to.add(at).cast::<u64>().write_unaligned(was));
-        ptr::write_bytes(views.code().add(at), CODE_FILL, len);
+        end.forget_changes();
+        let put = |to: *mut u8, at: usize, was: u64| to.add(at).cast::<u64>().write_unaligned(was);
+        let (to, code) = (views.image(), views.code());
+        let now = std::slice::from_raw_parts(to, IMAGE_BYTES);
+        end.record_changes(0, now, background, |at, was| put(to, at, was));
+        let now = std::slice::from_raw_parts(code, CODE_BYTES);
+        let then = std::slice::from_raw_parts(views.laid_out(), CODE_BYTES);
+        end.record_changes((IMAGE_BYTES / 8) as u32, now, then, |at, was| put(code, at, was));
+        ptr::write_bytes(code.add(at), CODE_FILL, len);
+        ptr::write_bytes(views.laid_out().add(at), CODE_FILL, len);
     }
 }
 

@@ -11,10 +11,11 @@ use crate::layout::{CODE, CODE_BYTES, CODE_FILL, DATA, EXIT, IMAGE_BYTES};
 
 use super::stub;
 
-/// The writable mapping: the image, then the code pages.
+/// The writable mapping: the image, then the code pages. And a copy of the code pages as laid out.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Views {
     base: *mut u8,
+    laid_out: *mut u8,
 }
 
 /// JMP [RIP+2], then the address, aligned because a case may come with alignment checks on.
@@ -33,13 +34,17 @@ impl Views {
         }
         let (read, write, execute) = (libc::PROT_READ, libc::PROT_WRITE, libc::PROT_EXEC);
         let base = map(0, size, read | write, fd, 0)?.cast::<u8>();
-        // SAFETY: the code part of the mapping just made.
-        unsafe { ptr::write_bytes(base.add(IMAGE_BYTES), CODE_FILL, CODE_BYTES) };
+        let laid_out = map(0, CODE_BYTES, read | write, -1, 0)?.cast::<u8>();
+        // SAFETY: the code part of the mappings just made.
+        unsafe {
+            ptr::write_bytes(base.add(IMAGE_BYTES), CODE_FILL, CODE_BYTES);
+            ptr::write_bytes(laid_out, CODE_FILL, CODE_BYTES);
+        }
         for (n, data) in DATA.iter().enumerate() {
             let rights = if data.writable { read | write } else { read };
             map(data.at, page, rights, fd, n * page)?;
         }
-        map(CODE, CODE_BYTES, read | execute, fd, IMAGE_BYTES)?;
+        map(CODE, CODE_BYTES, read | write | execute, fd, IMAGE_BYTES)?;
         let exit = map(EXIT, page, read | write, -1, 0)?.cast::<u8>();
         // SAFETY: a page of our own; it loses its write right before anybody runs it.
         let sealed = unsafe {
@@ -47,12 +52,17 @@ impl Views {
             exit.add(JUMP.len()).cast::<u64>().write(stub::leave as *const () as u64);
             libc::mprotect(exit.cast(), page, read | execute)
         };
-        if sealed < 0 { Err(errno()) } else { Ok(Self { base }) }
+        if sealed < 0 { Err(errno()) } else { Ok(Self { base, laid_out }) }
     }
 
     /// The image, writable.
     pub fn image(&self) -> *mut u8 {
         self.base
+    }
+
+    /// What the code pages held when the case began.
+    pub fn laid_out(&self) -> *mut u8 {
+        self.laid_out
     }
 
     /// The code pages, writable.
