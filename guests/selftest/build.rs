@@ -43,6 +43,8 @@ fn compiler(rustc: &Path, source: &Path, kernel: &Path) -> Command {
         .args(["-C", "panic=abort", "-C", "opt-level=s", "-C", "codegen-units=4"])
         .args(["-C", "relocation-model=static", "-C", "code-model=small"])
         .args(["-C", "no-redzone=yes", "-C", "strip=debuginfo"])
+        // The same source makes the same kernel, wherever it lies.
+        .arg(format!("--remap-path-prefix={}=kernel", source.display()))
         // The linker itself, not the C compiler: no start files, no libraries to leave out.
         .args(["-C", "linker=rust-lld", "-C", "linker-flavor=ld.lld"])
         .arg("-C")

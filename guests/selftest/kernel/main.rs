@@ -17,6 +17,8 @@
 
 #![no_std]
 #![no_main]
+// A failure carries its text, as there is no allocator to put it elsewhere.
+#![allow(clippy::result_large_err)]
 
 #[macro_use]
 mod hw;

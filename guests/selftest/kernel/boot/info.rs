@@ -51,14 +51,11 @@ impl BootInfo {
             count: 0,
             rsdp: 0,
         };
-        // SAFETY: the loader's structures lie below 4 GiB, which is mapped one to one.
-        let known = unsafe {
-            if magic == multiboot::MAGIC {
-                multiboot::read(&mut info, address);
-                true
-            } else {
-                start_info::read(&mut info, address)
-            }
+        let known = if magic == multiboot::MAGIC {
+            multiboot::read(&mut info, address);
+            true
+        } else {
+            start_info::read(&mut info, address)
         };
         known.then_some(info)
     }
@@ -74,20 +71,5 @@ impl BootInfo {
     /// The memory map.
     pub fn ranges(&self) -> &[Range] {
         &self.ranges[..self.count]
-    }
-}
-
-/// Appends the NUL-terminated string at `address` to `text`.
-///
-/// # Safety
-/// `address` must be mapped and readable up to the NUL or the text's capacity.
-pub unsafe fn copy_string(text: &mut Text, address: u64) {
-    let mut at = address as *const u8;
-    loop {
-        let byte = unsafe { at.read_volatile() };
-        if byte == 0 || !text.push(byte) {
-            return;
-        }
-        at = at.wrapping_add(1);
     }
 }

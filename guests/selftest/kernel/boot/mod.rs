@@ -4,6 +4,7 @@ mod entry;
 mod info;
 mod multiboot;
 mod start_info;
+mod structure;
 
 pub use info::{BootInfo, Protocol};
 

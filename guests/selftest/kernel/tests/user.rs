@@ -47,8 +47,8 @@ impl User {
     /// Runs until a vector without a handler is taken.
     pub fn run(&self) -> Trap {
         let this = *self;
-        // SAFETY: the frame is complete; whatever happens there comes back as a trap.
         let result = catch(|| -> Infallible {
+            // SAFETY: the frame is complete; whatever happens there comes back as a trap.
             unsafe {
                 asm!(
                     "mov ds, {data:e}",

@@ -61,7 +61,7 @@ pub fn result_flags(width: Width, value: u64) -> u64 {
     if width.cut(value) == 0 {
         flags |= ZF;
     }
-    if (value as u8).count_ones() % 2 == 0 {
+    if (value as u8).count_ones().is_multiple_of(2) {
         flags |= PF;
     }
     flags

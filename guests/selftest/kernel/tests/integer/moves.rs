@@ -68,8 +68,10 @@ fn lea() -> Outcome {
     Ok(())
 }
 
+type Condition = fn(u64) -> bool;
+
 /// All conditions by the flags they read.
-const CONDITIONS: [(u64, fn(u64) -> bool); 8] = [
+const CONDITIONS: [(u64, Condition); 8] = [
     (0, |f| f & OF != 0),
     (2, |f| f & CF != 0),
     (4, |f| f & ZF != 0),

@@ -107,8 +107,8 @@ fn sysexit_to_compatibility() -> Outcome {
     pages::map_user_code(CODE32_AT, snippet!(32, sysexit32: "push eax" "int3"));
     pages::map_new(CODE32_AT + 0x1000, U | W);
     let trap = expect!(BP(0), exec!("sysexit", 0, CODE32_AT + 0x1800, CODE32_AT, 0));
-    check_eq!(trap.cs, CODE64 + 16 | 3, "CS");
-    check_eq!(trap.ss, CODE64 + 24 | 3, "SS");
+    check_eq!(trap.cs, (CODE64 + 16) | 3, "CS");
+    check_eq!(trap.ss, (CODE64 + 24) | 3, "SS");
     check_eq!(trap.rsp, CODE32_AT + 0x17fc, "RSP");
     let trap = User::code64(snippet!(64, sysexit_in_ring3: "sysexit")).run();
     check!(trap.is(vector::GP, 0), "in ring 3: {trap}");

@@ -9,7 +9,7 @@ use crate::smp;
 use crate::sync::Racy;
 use crate::tests::memory::{load, store};
 
-family!("smp": lock_inc, lock_xadd_gives_tickets, lock_cmpxchg, lock_bts, xchg_spinlock, cmpxchg16b_pairs, lock_across_lines);
+family!("smp": lock_inc, lock_xadd_gives_tickets, lock_cmpxchg, lock_bts, xchg_spinlock, cmpxchg16b_pairs, lock_across_lines, lock_across_pages);
 
 const ROUNDS: u64 = 5000;
 
@@ -143,21 +143,29 @@ fn cmpxchg16b_pairs() -> Outcome {
     Ok(())
 }
 
-/// Atomic even across two cache lines, and across two pages.
-fn lock_across_lines() -> Outcome {
-    reset();
-    pages::map_new(pages::HIGH, pages::W);
-    pages::map_new(pages::HIGH + 4096, pages::W);
-    for at in [words() + 60, pages::HIGH + 4092] {
-        WORDS.store(at, Ordering::Relaxed);
-        store(at, 0xffff_0000u64);
-        let count = smp::all(|_| {
-            for _ in 0..2000 {
-                // SAFETY: as above.
-                unsafe { asm!("lock add qword ptr [{}], 0x10001", in(reg) words()) };
-            }
-        })?;
-        check_eq!(load::<u64>(at), 0xffff_0000u64 + 0x10001 * 2000 * count as u64, "counter at {at:#x}");
-    }
+/// Fails unless additions by all CPUs to a word at `at` all count.
+fn lock_add(at: u64) -> Outcome {
+    WORDS.store(at, Ordering::Relaxed);
+    store(at, 0xffff_0000u64);
+    let count = smp::all(|_| {
+        for _ in 0..2000 {
+            // SAFETY: as above.
+            unsafe { asm!("lock add qword ptr [{}], 0x10001", in(reg) words()) };
+        }
+    })?;
+    check_eq!(load::<u64>(at), 0xffff_0000u64 + 0x10001 * 2000 * count as u64, "counter");
     Ok(())
+}
+
+/// Atomic even across two cache lines.
+fn lock_across_lines() -> Outcome {
+    lock_add(reset() + 60)
+}
+
+/// And across two pages, whose frames are not neighbours.
+fn lock_across_pages() -> Outcome {
+    let last = reset();
+    pages::map_new(pages::HIGH, pages::W);
+    pages::map(pages::HIGH + 4096, last, pages::W);
+    lock_add(pages::HIGH + 4092)
 }

@@ -75,7 +75,7 @@ fn by_alias() -> Outcome {
 fn by_string_move() -> Outcome {
     page(snippet!(64, smc_string: "mov rcx, 6" "rep movsb" "2: mov eax, 1" "ret"));
     let source = pages::frame();
-    store(source, 0x1234_b8u64);
+    store(source, 0x12_34b8u64);
     // Over the MOV EAX that follows: 7 bytes of MOV RCX, 2 of REP MOVSB.
     store(source + 5, 0xc3u8);
     check_eq!(call(0, source, HIGH + 9), 0x1234, "result");
