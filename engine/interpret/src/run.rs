@@ -71,20 +71,28 @@ pub(crate) fn run(cpu: &mut Cpu, blocks: &mut BlockCache, left: &mut u64) -> Exi
         };
         // RF lasts for one instruction; a fault of that one pushes it set anyway, and IRET loads it anew.
         cpu.state.rflags &= !flags::RF;
+        // In host registers: through memory each instruction would wait for the one before.
+        let (mut rip, ip_mask) = (cpu.rip, cpu.mode.ip_mask);
         let mut done = 0;
         let mut result = Ok(());
         let most = usize::try_from(*left).unwrap_or(usize::MAX);
         for op in block.ops.iter().take(most) {
-            cpu.gpr[usize::from(NEXT)] = cpu.rip.wrapping_add(u64::from(op.len)) & cpu.mode.ip_mask;
+            let next = rip.wrapping_add(u64::from(op.len)) & ip_mask;
+            cpu.rip = rip;
+            cpu.set_next(next);
             result = (op.exec)(cpu, op);
             if result.is_err() {
                 break;
             }
             done += 1;
-            cpu.rip = cpu.next();
-            if cpu.leave {
+            rip = next;
+            if cpu.leave || cpu.next() != next {
+                rip = cpu.next();
                 break;
             }
+        }
+        if result.is_ok() {
+            cpu.rip = rip;
         }
         *left -= done;
         cpu.statistics.instructions += done;
