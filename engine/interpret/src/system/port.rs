@@ -136,9 +136,7 @@ fn input_string<T: Width>(cpu: &mut Cpu, op: &Op) -> Step {
         cpu.require_port(port, T::SIZE)?;
         let es = if cpu.mode.is_64() { FLAT } else { SegmentRegister::Es as u8 };
         let linear = cpu.linear(es, counter(cpu, op, Gpr::Rdi), T::SIZE, Access::Write)?;
-        cpu.translate(linear, Access::Write, cpu.mode.view, es)?;
-        let last = cpu.wrap(linear.wrapping_add(T::SIZE - 1));
-        cpu.translate(last, Access::Write, cpu.mode.view, es)?;
+        cpu.prove_write(linear, T::SIZE, es)?;
         if cpu.mode.view == View::UserAligned {
             cpu.check_alignment::<T>(linear)?;
         }

@@ -36,9 +36,7 @@ fn enter<T: Width>(cpu: &mut Cpu, op: &Op) -> Step {
     let segment = if cpu.mode.is_64() { FLAT_STACK } else { SS };
     let linear = cpu.linear(segment, top.0 & cpu.mode.stack_mask, T::SIZE, Access::Write)?;
     cpu.check_alignment::<T>(linear)?;
-    cpu.translate(linear, Access::Write, cpu.mode.view, segment)?;
-    let last = cpu.wrap(linear.wrapping_add(T::SIZE - 1));
-    cpu.translate(last, Access::Write, cpu.mode.view, segment)?;
+    cpu.prove_write(linear, T::SIZE, segment)?;
     T::set(cpu, RBP, T::from_u64(frame & cpu.mode.stack_mask));
     cpu.commit(top);
     Ok(())
