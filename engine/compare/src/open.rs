@@ -55,7 +55,9 @@ pub fn question(
         return Some("stopped before it had hidden what tells of the CPU");
     }
     let instruction = case.instruction(step);
-    if expected.vector == GP && is_based(&instruction) && !is_canonical(offset(&instruction, expected)) {
+    let at = offset(&instruction, expected);
+    let wraps = at.checked_add(instruction.memory_size().size() as u64).is_none();
+    if expected.vector == GP && is_based(&instruction) && (wraps || !is_canonical(at)) {
         return Some("an offset into FS or GS is not canonical, its linear address is");
     }
     let vectors = [expected.vector, if found.stop == Stop::EXCEPTION { found.vector } else { 0 }];

@@ -202,6 +202,7 @@ mod tests {
             assert_eq!(case.instruction(end).near_branch_target(), EXIT, "{index}");
             for step in &case.steps {
                 let instruction = case.instruction(step);
+                assert!(instruction.is_invalid() || step.mnemonic != Mnemonic::INVALID, "{index}");
                 assert!(instruction.is_invalid() || instruction.len() == usize::from(step.len), "{index}");
                 if instruction.flow_control() == FlowControl::ConditionalBranch {
                     let (from, to) = (instruction.ip(), instruction.near_branch_target());

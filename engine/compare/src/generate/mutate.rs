@@ -32,7 +32,8 @@ impl Builder<'_> {
         if !is_usual(&instruction, &bytes) {
             return;
         }
-        let len = if instruction.is_invalid() { bytes.len().min(LONGEST) } else { instruction.len() };
+        // An invalid one takes with it all the bytes that may bear on what it is.
+        let len = if instruction.is_invalid() { padded.len() } else { instruction.len() };
         let effect = FlagEffect::of(&instruction);
         if self.reads_undefined(effect) {
             return;
