@@ -13,7 +13,7 @@ use iced_x86::Mnemonic;
 use crate::CompareError;
 use crate::case::Case;
 use crate::coverage::Coverage;
-use crate::difference::{Rules, Verdict, compare};
+use crate::difference::{Rules, Verdict, X87Pointers, compare};
 use crate::end::End;
 use crate::generate::{Catalog, Generator};
 use crate::guest::Guest;
@@ -41,13 +41,15 @@ pub struct Campaign {
     pub jobs: usize,
     /// Only these instructions, if any are given.
     pub only: Vec<Mnemonic>,
+    /// Do the x87 pointers count? Not every engine keeps them.
+    pub x87_pointers: bool,
     /// Ends after so many reports.
     pub most_reports: usize,
 }
 
 impl Default for Campaign {
     fn default() -> Self {
-        Self { seed: 1, first: 0, count: 10_000, jobs: 1, only: vec![], most_reports: 5 }
+        Self { seed: 1, first: 0, count: 10_000, jobs: 1, only: vec![], x87_pointers: true, most_reports: 5 }
     }
 }
 
@@ -92,7 +94,13 @@ impl Campaign {
             return Err(CompareError::NothingToRun);
         }
         let generator = Generator::new(catalog.clone(), self.seed);
-        let rules = Rules { x87_pointers: tells_pointers(&mut Native::new(&background)?)? };
+        let generator = if self.x87_pointers { generator } else { generator.without_x87_pointers() };
+        let x87_pointers = match self.x87_pointers {
+            false => X87Pointers::Never,
+            true if tells_pointers(&mut Native::new(&background)?)? => X87Pointers::Always,
+            true => X87Pointers::WhilePending,
+        };
+        let rules = Rules { x87_pointers };
         let shared = Shared {
             campaign: self,
             generator: &generator,

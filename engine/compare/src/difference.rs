@@ -37,12 +37,22 @@ pub enum Verdict {
     Void(&'static str),
 }
 
+/// When the x87 pointers (FOP, FIP, FDP) count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum X87Pointers {
+    /// Always.
+    Always,
+    /// While an exception is pending: AMD's CPUs do not tell them otherwise (APM vol. 2, 11.4.4).
+    WhilePending,
+    /// Never: the engine does not keep them.
+    Never,
+}
+
 /// How ends are compared.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
-    /// The expected end tells the x87 pointers (FOP, FIP, FDP) even while no exception is pending; AMD's
-    /// CPUs do not (APM vol. 2, 11.4.4).
-    pub x87_pointers: bool,
+    /// When the x87 pointers count.
+    pub x87_pointers: X87Pointers,
 }
 
 struct List(Vec<Difference>);
@@ -145,7 +155,12 @@ fn floating_point(list: &mut List, expected: &Legacy, found: &Legacy, rules: Rul
     list.hex(|| "fsw".to_owned(), expected.fsw.into(), found.fsw.into());
     list.hex(|| "ftw".to_owned(), expected.ftw.into(), found.ftw.into());
     list.hex(|| "mxcsr".to_owned(), expected.mxcsr.into(), found.mxcsr.into());
-    if rules.x87_pointers || expected.fsw & FSW_ES != 0 {
+    let counts = match rules.x87_pointers {
+        X87Pointers::Always => true,
+        X87Pointers::WhilePending => expected.fsw & FSW_ES != 0,
+        X87Pointers::Never => false,
+    };
+    if counts {
         list.hex(|| "fop".to_owned(), expected.fop.into(), found.fop.into());
         // CPUs keep as many bits as they have of linear addresses.
         list.hex(|| "fip".to_owned(), expected.fip & LINEAR, found.fip & LINEAR);
@@ -197,7 +212,7 @@ mod tests {
         Case { seed: 0, index: 0, start: Start::default(), steps: vec![], undefined: x86::flags::AF }
     }
 
-    const RULES: Rules = Rules { x87_pointers: false };
+    const RULES: Rules = Rules { x87_pointers: X87Pointers::WhilePending };
 
     fn end() -> End {
         End { rip: crate::layout::EXIT, ..End::default() }

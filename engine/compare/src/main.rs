@@ -43,6 +43,9 @@ struct NativeArguments {
     /// Only these instructions, by mnemonic or family: add,imul,x87.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// The x87 pointers (FIP, FDP, FOP) do not count. Belongs to a replay's arguments.
+    #[arg(long)]
+    no_x87_pointers: bool,
     /// Threads; each has a child process of its own.
     #[arg(long, default_value_t = 1)]
     jobs: usize,
@@ -96,6 +99,7 @@ fn native(arguments: &NativeArguments) -> Result<bool, CompareError> {
         count: if arguments.index.is_some() { 1 } else { arguments.count },
         jobs: arguments.jobs,
         only: parse_mnemonics(&arguments.only)?,
+        x87_pointers: !arguments.no_x87_pointers,
         most_reports: arguments.reports,
     };
     let engine = arguments.engine.engine();

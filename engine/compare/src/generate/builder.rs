@@ -57,6 +57,8 @@ pub struct Builder<'a> {
     pub case: &'a mut Case,
     /// What the general registers hold, where that is known.
     pub known: [Option<u64>; 16],
+    /// Do the x87 pointers count?
+    pub x87_pointers: bool,
     /// May operands lie where an access faults?
     pub faulty: bool,
     /// The main instruction being built, counted from 0.
@@ -77,6 +79,7 @@ impl<'a> Builder<'a> {
             random,
             case,
             known,
+            x87_pointers: true,
             faulty,
             ordinal: 0,
             total,

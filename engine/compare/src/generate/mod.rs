@@ -40,6 +40,7 @@ pub struct Generator {
     weights: Vec<(Family, u32)>,
     /// Some cases modify their own code.
     modifies: bool,
+    x87_pointers: bool,
 }
 
 impl Generator {
@@ -55,7 +56,14 @@ impl Generator {
             })
             .collect();
         let modifies = catalog.has(Code::Mov_rm32_imm32) && catalog.has(Code::Jmp_rel32_64);
-        Self { catalog, seed, weights, modifies }
+        Self { catalog, seed, weights, modifies, x87_pointers: true }
+    }
+
+    /// Lets no case depend on what the x87 notes of its last instruction (FIP, FDP, FOP).
+    #[must_use]
+    pub fn without_x87_pointers(mut self) -> Self {
+        self.x87_pointers = false;
+        self
     }
 
     /// What it makes cases of.
@@ -83,6 +91,7 @@ impl Generator {
         let main = self.family(&mut random);
         let counter = (random.u8(..12) == 0).then(|| loop_counter(&mut random, &mut case.start));
         let mut builder = Builder::new(&mut random, case, total, faulty);
+        builder.x87_pointers = self.x87_pointers;
         for ordinal in 0..total {
             builder.begin(ordinal);
             if !builder.has_room() {

@@ -47,7 +47,7 @@ impl Builder<'_> {
         }
         // Double shifts are undefined by some counts; F3 90 with REX.B is PAUSE to some and XCHG to others.
         let open = matches!(instruction.mnemonic(), Mnemonic::Shld | Mnemonic::Shrd | Mnemonic::Pause);
-        let tells = !super::operand::tells(instruction.code()).is_empty();
+        let tells = !super::operand::tells(instruction.code(), false).is_empty();
         !tells && catalog.allows(instruction) && instruction.flow_control() == FlowControl::Next && !open
     }
 

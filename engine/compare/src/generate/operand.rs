@@ -78,7 +78,9 @@ impl Builder<'_> {
         }
         let before = self.mark();
         let done = self.emit(&instruction)
-            && tells(template.code).iter().all(|&(offset, code)| self.hide(&instruction, offset, code));
+            && tells(template.code, self.x87_pointers)
+                .iter()
+                .all(|&(offset, code)| self.hide(&instruction, offset, code));
         if !done {
             self.go_back(before);
         }
@@ -271,7 +273,8 @@ impl Builder<'_> {
 /// them: in FXSAVE's image the bits that MXCSR has, which a CPU model may lack, and the x87 pointers, which
 /// AMD stores only while an exception is pending; elsewhere the selectors of the last x87 instruction and
 /// operand, which some CPUs store as zero (CPUID.7.EBX[13]).
-pub(super) fn tells(code: Code) -> &'static [(u64, Code)] {
+/// Without `x87_pointers`, all of those as well.
+pub(super) fn tells(code: Code, x87_pointers: bool) -> &'static [(u64, Code)] {
     match code {
         Code::Fxsave_m512byte | Code::Fxsave64_m512byte => &[
             (6, Code::Mov_rm16_imm16),
@@ -279,6 +282,12 @@ pub(super) fn tells(code: Code) -> &'static [(u64, Code)] {
             (16, Code::Mov_rm64_imm32),
             (28, Code::Mov_rm32_imm32),
         ],
+        Code::Fnstenv_m14byte | Code::Fnsave_m94byte if !x87_pointers => {
+            &[(6, Code::Mov_rm32_imm32), (10, Code::Mov_rm32_imm32)]
+        }
+        Code::Fnstenv_m28byte | Code::Fnsave_m108byte if !x87_pointers => {
+            &[(12, Code::Mov_rm64_imm32), (20, Code::Mov_rm64_imm32)]
+        }
         Code::Fnstenv_m14byte | Code::Fnsave_m94byte => {
             &[(8, Code::Mov_rm16_imm16), (12, Code::Mov_rm16_imm16)]
         }
