@@ -42,10 +42,11 @@
 //! ```
 //!
 //! QEMU takes the multiboot header; with the four bytes of its magic zeroed it takes the PVH note.
-//! Its interpreter is known to be wrong in some points: segment limits, numeric exceptions, reserved bits
-//! and more. The kernel recognizes it (CPUID leaf 40000000h) and skips what would fail there, saying
-//! why; `wrong_in_tcg!` in the sources marks each place. What ring 3 can see of them was compared with
-//! an AMD EPYC, and all of them hold in Bochs 2.7, which in turn gets a few others wrong (ADOX, narrow IRET, TF over SYSCALL, x2APIC twice).
+//! Its interpreter is known to be wrong in some points: segment limits, numeric exceptions, reserved
+//! bits and more. The kernel recognizes it (CPUID leaf 40000000h) and skips what would fail there,
+//! saying why; `wrong_in_tcg!` in the sources marks each place. What of these ring 3 can see was
+//! compared with an AMD EPYC, and they hold in Bochs 2.7, which in turn gets a few others wrong (ADOX,
+//! narrow IRET, TF over SYSCALL, going back from x2APIC).
 
 mod report;
 
