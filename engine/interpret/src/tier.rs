@@ -31,6 +31,10 @@ pub struct Facts {
     pub user: bool,
     /// The supervisor may touch user pages under SMAP (AC is set).
     pub reaches_user: bool,
+    /// Where SYSCALL leads, if it and SYSRET work.
+    pub fast_call: Option<u64>,
+    /// The flags that SYSCALL clears.
+    pub fast_call_mask: u64,
     /// SMAP is on.
     pub smap: bool,
     /// #AC is armed: accesses must be checked one by one.
@@ -117,6 +121,8 @@ impl Tier {
             code_64: mode.is_64(),
             user: mode.cpl == 3,
             reaches_user: mode.view == View::SupervisorAc,
+            fast_call: cpu.fast_calls().then_some(cpu.state.msrs.lstar),
+            fast_call_mask: cpu.state.msrs.sfmask,
             smap: cr4_now & cr4::SMAP != 0,
             checks_alignment: mode.view == View::UserAligned,
             fpu,
@@ -167,21 +173,19 @@ impl Tier {
         self.cpu.state.rflags & !flags::STATUS
     }
 
-    /// Sets IF.
-    pub fn set_interrupts(&mut self, on: bool) {
-        if on {
-            self.cpu.state.rflags |= flags::IF;
-        } else {
-            self.cpu.state.rflags &= !flags::IF;
+    /// Sets the flags other than the arithmetic ones. TF stays as it is.
+    pub fn set_system_flags(&mut self, bits: u64) {
+        let kept = flags::STATUS | flags::TF;
+        let changed = (self.cpu.state.rflags ^ bits) & !kept;
+        self.cpu.state.rflags ^= changed;
+        if changed & flags::AC != 0 {
+            self.cpu.refresh();
         }
     }
 
-    /// Sets AC.
-    pub fn set_alignment_check(&mut self, on: bool) {
-        if (self.cpu.state.rflags & flags::AC != 0) != on {
-            self.cpu.state.rflags ^= flags::AC;
-            self.cpu.refresh();
-        }
+    /// Loads CS and SS as SYSCALL or (`user`) SYSRET does: the engine on top has executed one.
+    pub fn after_fast_call(&mut self, user: bool) {
+        self.cpu.after_fast_call(user);
     }
 
     /// GS base and IA32_KERNEL_GS_BASE, which SWAPGS swaps.

@@ -10,6 +10,15 @@ use crate::map::ShadowMap;
 /// The most contexts kept; beyond that the least recently used is taken over.
 const MOST: usize = 24;
 
+/// The GS bases of the contexts of one address space.
+#[derive(Clone, Copy)]
+pub(crate) struct Views {
+    /// The supervisor's with AC clear, and with AC set.
+    pub supervisor: [u64; 2],
+    /// The user's.
+    pub user: u64,
+}
+
 /// What tells contexts apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct View {
@@ -60,16 +69,14 @@ impl Contexts {
         Self { list: Vec::new(), current: 0, clock: 0, heads: vec![NONE; pages], writers: Vec::new(), ram }
     }
 
-    /// The GS bases for the view with AC clear and with AC set: what CLAC and STAC switch between.
-    pub fn views(&mut self, view: View, smap: bool, frame: &FramePage) -> io::Result<[u64; 2]> {
-        let here = self.enter(view, frame)?;
-        if view.user || !smap {
-            return Ok([here; 2]);
-        }
-        let other = View { reaches_user: !view.reaches_user, ..view };
-        let there = self.enter(other, frame)?;
+    /// Makes the context of `view` the current one and gives the GS bases of all views of its address space.
+    pub fn views(&mut self, view: View, smap: bool, frame: &FramePage) -> io::Result<Views> {
+        let of = |user, reaches_user| View { user, reaches_user, ..view };
+        let supervisor = self.enter(of(false, false), frame)?;
+        let reaching = if smap { self.enter(of(false, true), frame)? } else { supervisor };
+        let user = self.enter(of(true, false), frame)?;
         self.enter(view, frame)?;
-        Ok(if view.reaches_user { [there, here] } else { [here, there] })
+        Ok(Views { supervisor: [supervisor, reaching], user })
     }
 
     /// Makes the context of `view` the current one and gives its GS base.

@@ -40,11 +40,21 @@ pub(crate) struct Frame {
     pub interrupts: u64,
     /// AC, as RFLAGS has it.
     pub ac: u64,
-    /// GS base of the context to run in with AC clear, and with AC set.
+    /// GS base of the supervisor's context with AC clear, and with AC set.
     pub views: [u64; 2],
+    /// GS base of the user's context.
+    pub user_view: u64,
+    /// Where SYSCALL leads; zero where SYSCALL and SYSRET are the interpreter's.
+    pub call_target: u64,
+    /// The flags that SYSCALL keeps, of those in `system_flags`.
+    pub call_keeps: u64,
+    /// CPL 3. Code that executes SYSCALL or SYSRET changes it.
+    pub user: u64,
+    /// SYSCALL or SYSRET was executed.
+    pub switched: u64,
     /// IA32_KERNEL_GS_BASE.
     pub kernel_gs_base: u64,
-    /// RFLAGS without the arithmetic flags, IF and AC. Constant while translated code runs.
+    /// RFLAGS without the arithmetic flags, IF and AC.
     pub system_flags: u64,
     /// Not zero: an interrupt waits for IF.
     pub event_waits: u64,

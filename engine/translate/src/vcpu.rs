@@ -21,7 +21,7 @@ use x86::CpuState;
 use x86::flags::{AC, IF, RESERVED_ONE, RF, STATUS, VM};
 use x86::paging::is_canonical;
 
-use crate::context::{Contexts, View};
+use crate::context::{Contexts, View, Views};
 use crate::counts::Counts;
 use crate::emit::block::{Key, Surroundings};
 use crate::emit::site::{Site, Sites};
@@ -182,7 +182,7 @@ impl Translated {
                     self.store.cache.address(block.near()) + POLL_BYTES
                 }
             };
-            self.enter(entry, views, &facts);
+            self.enter(entry, views, &facts, counted);
             let after = self.tier.facts();
             self.contexts.enter(View::of(&after), &self.frame)?;
             resume = match self.left(&mut left, counted)? {
@@ -244,7 +244,7 @@ impl Translated {
 
     /// Executes translated code until it leaves.
     #[allow(unsafe_code)]
-    fn enter(&mut self, entry: u64, views: [u64; 2], facts: &Facts) {
+    fn enter(&mut self, entry: u64, views: Views, facts: &Facts, counted: bool) {
         if !self.x87_here {
             enter::load_x87(self.tier.fpu());
             self.x87_here = true;
@@ -264,8 +264,16 @@ impl Translated {
         frame.gs_base = facts.gs_base;
         frame.fpu = fpu;
         frame.wide = u32::from(facts.avx);
-        frame.context = views[usize::from(facts.reaches_user)];
-        frame.views = views;
+        frame.context =
+            if facts.user { views.user } else { views.supervisor[usize::from(facts.reaches_user)] };
+        frame.views = views.supervisor;
+        frame.user_view = views.user;
+        // Where SYSCALL keeps arithmetic flags it is the interpreter's: no kernel asks for that.
+        let plain = facts.fast_call_mask & STATUS == STATUS && !counted;
+        frame.call_target = facts.fast_call.filter(|_| plain).unwrap_or(0);
+        frame.call_keeps = !facts.fast_call_mask | RESERVED_ONE;
+        frame.user = u64::from(facts.user);
+        frame.switched = 0;
         frame.ac = system & AC;
         frame.kernel_gs_base = kernel_gs_base;
         frame.entry = entry;
@@ -279,11 +287,15 @@ impl Translated {
         unsafe { enter::enter(self.frame.address()) };
         let frame = self.frame.frame();
         let (registers, flags, interrupts) = (frame.gpr, frame.flags, frame.interrupts);
-        let (ac, gs_base, kernel_gs_base) = (frame.ac, frame.gs_base, frame.kernel_gs_base);
+        let system = frame.system_flags | interrupts | frame.ac;
+        let (gs_base, kernel_gs_base) = (frame.gs_base, frame.kernel_gs_base);
+        let (user, switched) = (frame.user != 0, frame.switched != 0);
         self.tier.set_registers(&registers);
         self.tier.set_status(flags & STATUS);
-        self.tier.set_interrupts(interrupts != 0);
-        self.tier.set_alignment_check(ac != 0);
+        self.tier.set_system_flags(system);
+        if switched {
+            self.tier.after_fast_call(user);
+        }
         let bases = self.tier.gs_bases();
         (*bases.0, *bases.1) = (gs_base, kernel_gs_base);
     }

@@ -27,6 +27,26 @@ impl Cpu {
     }
 }
 
+impl Cpu {
+    /// May an engine on top execute SYSCALL and SYSRET itself, between flat 64-bit segments?
+    pub(crate) fn fast_calls(&self) -> bool {
+        self.mode.is_64() && self.state.msrs.efer & efer::SCE != 0 && is_canonical(self.state.msrs.lstar)
+    }
+
+    /// Loads CS and SS as SYSCALL or (`user`) 64-bit SYSRET does: an engine on top has executed one.
+    pub(crate) fn after_fast_call(&mut self, user: bool) {
+        let star = self.state.msrs.star;
+        if user {
+            let base = (star >> 48) as u16;
+            self.load_flat(base.wrapping_add(16), base.wrapping_add(8), 3, access::LONG);
+        } else {
+            let cs = (star >> 32) as u16;
+            self.load_flat(cs, cs.wrapping_add(8), 0, access::LONG);
+        }
+        self.refresh();
+    }
+}
+
 fn syscall(cpu: &mut Cpu, _: &Op) -> Step {
     if !cpu.mode.is_64() || cpu.state.msrs.efer & efer::SCE == 0 {
         return Err(cpu.ud());

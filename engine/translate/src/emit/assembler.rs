@@ -265,6 +265,22 @@ impl Assembler {
         self.gs_absolute(dst, disp);
     }
 
+    /// `and dst, gs:[disp]`
+    pub fn and_frame(&mut self, dst: u8, disp: i32) {
+        self.bytes(&[0x65, Self::rex(true, dst, 0, 0), 0x23]);
+        self.gs_absolute(dst, disp);
+    }
+
+    /// `cmp dst, imm8` (sign-extended)
+    pub fn compare_imm8(&mut self, dst: u8, value: u8) {
+        self.bytes(&[Self::rex(true, 0, 0, dst), 0x83, 0xf8 | dst & 7, value]);
+    }
+
+    /// `shr dst, count`
+    pub fn shift_right(&mut self, dst: u8, count: u8) {
+        self.bytes(&[Self::rex(true, 0, 0, dst), 0xc1, 0xe8 | dst & 7, count]);
+    }
+
     /// `xor dst, gs:[disp]`
     pub fn xor_frame(&mut self, dst: u8, disp: i32) {
         self.bytes(&[0x65, Self::rex(true, dst, 0, 0), 0x33]);
@@ -445,6 +461,9 @@ mod tests {
             a.sarx(C, 3, B, true);
             a.sarx(C, 9, B, false);
             a.movsxd(C, C);
+            a.and_frame(B, -8);
+            a.compare_imm8(C, 0);
+            a.shift_right(A, 47);
         });
         let want = [
             "mov r14,[gs:0FFFFFFFFFFFFFFF8h]",
@@ -473,6 +492,9 @@ mod tests {
             "sarx r13,rbx,r14",
             "sarx r13d,r9d,r14d",
             "movsxd r13,r13d",
+            "and r14,[gs:0FFFFFFFFFFFFFFF8h]",
+            "cmp r13,0",
+            "shr r15,2Fh",
         ];
         assert_eq!(text, want);
     }

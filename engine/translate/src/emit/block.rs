@@ -216,7 +216,7 @@ impl<'a> Emitter<'a> {
             | FlowControl::IndirectBranch
             | FlowControl::Call
             | FlowControl::IndirectCall
-            | FlowControl::Return => return self.branch(instruction),
+            | FlowControl::Return => return self.branch(instruction, key),
             _ => return Next::Interpret,
         }
         match instruction.mnemonic() {

@@ -14,7 +14,7 @@
 use iced_x86::{Code, Instruction, OpKind};
 
 use super::assembler::{A, B, C, SHIFT};
-use super::block::{Emitter, Next};
+use super::block::{Emitter, Key, Next};
 use super::operand::{gpr_number, is_spilled};
 use crate::frame::{ExitKind, at, gpr_at};
 use crate::map::JUMP_AT;
@@ -42,7 +42,7 @@ impl Emitter<'_> {
     }
 
     /// Unconditional branches, calls and returns.
-    pub fn branch(&mut self, instruction: &Instruction) -> Next {
+    pub fn branch(&mut self, instruction: &Instruction, key: Key) -> Next {
         match instruction.code() {
             Code::Jmp_rel8_64 | Code::Jmp_rel32_64 => {
                 let target = instruction.near_branch_target() as i64;
@@ -82,6 +82,8 @@ impl Emitter<'_> {
                 self.asm.lea(RSP, Some(RSP), None, 8 + i32::from(released), true);
                 self.jump_indirect();
             }
+            Code::Syscall => return self.system_call(instruction.next_ip() as i32, key),
+            Code::Sysretq => return self.system_return(key),
             _ => return Next::Interpret,
         }
         Next::End
@@ -132,7 +134,7 @@ impl Emitter<'_> {
     }
 
     /// Jumps to the guest address in A by the jump cache.
-    fn jump_indirect(&mut self) {
+    pub fn jump_indirect(&mut self) {
         let asm = &mut self.asm;
         asm.movzx16(B, A);
         asm.lea(B, Some(B), Some((B, 0)), 0, true);

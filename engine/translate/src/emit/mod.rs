@@ -4,6 +4,7 @@ pub(crate) mod assembler;
 mod bit;
 pub(crate) mod block;
 mod branch;
+mod call;
 mod copy;
 mod flag;
 mod operand;
