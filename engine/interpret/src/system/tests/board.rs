@@ -23,7 +23,7 @@ pub struct TestBoard {
 
 impl Board for TestBoard {
     fn port_in(&self, _: u16, width: Width) -> u32 {
-        let count = u32::from(self.reads.fetch_add(1, Ordering::SeqCst)) + 1;
+        let count = u32::from(self.reads.fetch_add(1, Ordering::SeqCst).wrapping_add(1));
         (count * 0x0101_0101) & width.ones() as u32
     }
     fn port_out(&self, port: u16, width: Width, value: u32) {

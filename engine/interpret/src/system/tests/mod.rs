@@ -4,6 +4,7 @@
 //! Every vector's handler is an instruction of its own, HLT, so where the CPU stops says what was raised.
 
 mod board;
+mod chaos;
 mod control;
 mod debug;
 mod deliver;
