@@ -21,8 +21,8 @@ mod session;
 mod signals;
 mod terminal;
 
-use std::panic;
 use std::process::ExitCode;
+use std::{env, panic};
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
@@ -31,6 +31,9 @@ use args::{Cli, Command};
 use failure::Failure;
 
 fn main() -> ExitCode {
+    if let Some(probe) = doctor::Probe::asked_for(env::args_os()) {
+        return probe.try_it();
+    }
     let cli = Cli::parse();
     if cli.quiet {
         message::be_quiet();
@@ -53,7 +56,6 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Doctor { json } => doctor::doctor(json),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { directory } => manual::manual(directory.as_deref()),
-        Command::Probe { what } => Ok(doctor::probe(what)),
     }
 }
 

@@ -28,9 +28,9 @@ impl Progress for Bars {
     fn start(&mut self, task: &str, amount: Amount) {
         self.0 = match amount {
             Amount::Bytes(bytes) => ProgressBar::new(bytes).with_style(style(
-                "  {msg:<40} {bar:30.cyan} {binary_bytes:>10} of {binary_total_bytes} {binary_bytes_per_sec:>12} {eta:>4}",
+                "  {msg:42!} {bar:30.cyan} {binary_bytes:>10} of {binary_total_bytes} {binary_bytes_per_sec:>12} {eta:>4}",
             )),
-            Amount::Percent => ProgressBar::new(100).with_style(style("  {msg:<40} {bar:30.cyan} {percent:>3} %")),
+            Amount::Percent => ProgressBar::new(100).with_style(style("  {msg:42!} {bar:30.cyan} {percent:>3} %")),
             Amount::Unknown => ProgressBar::new_spinner().with_style(style("{spinner:.cyan} {msg}")),
         };
         self.0.set_message(task.to_owned());

@@ -36,10 +36,10 @@ Examples:
 #[command(arg_required_else_help = true, propagate_version = true)]
 pub struct Cli {
     /// Says more on standard error: -v what happens, -vv and -vvv in detail
-    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
+    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet", display_order = 100)]
     pub verbose: u8,
     /// Says nothing but errors
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = 101)]
     pub quiet: bool,
     /// What to do.
     #[command(subcommand)]
@@ -50,6 +50,15 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Boots a virtual machine: a shell on this terminal, or one command
+    ///
+    /// On a terminal every key goes to the guest, Ctrl-C too; Ctrl-] leaves. The kernel's messages are shown until
+    /// the shell is there, and go on into the console log.
+    ///
+    /// A command's standard output and standard error are ours, byte for byte, and so is its exit status. Ctrl-C
+    /// interrupts the command; once more, and the machine is stopped.
+    ///
+    /// In guests without Ringfence's agent (a kernel of your own, gnumach, memtest86+, debian-686-pae) the first serial
+    /// port is the terminal. debian-686-pae takes commands, but no input for them, and their two outputs are one.
     Run(Box<RunArgs>),
     /// Lists, fetches, checks and removes images
     #[command(after_help = image::EXAMPLES, arg_required_else_help = true)]
@@ -87,12 +96,6 @@ Examples:
         /// Where to write ringfence.1, ringfence-run.1 and so on
         directory: Option<PathBuf>,
     },
-    /// Tries one thing that might hang or crash, in a process of its own
-    #[command(name = "__probe", hide = true)]
-    Probe {
-        /// What to try.
-        what: crate::doctor::Probe,
-    },
 }
 
 #[cfg(test)]
@@ -107,7 +110,7 @@ mod tests {
 
     #[test]
     fn every_command_shows_examples() {
-        for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+        for command in Cli::command().get_subcommands() {
             let help = command.clone().render_long_help().to_string();
             assert!(help.contains("Examples:"), "{}", command.get_name());
         }

@@ -78,7 +78,7 @@ pub struct RunArgs {
     /// Where the kernel's console is written, up to 8 MiB and the 8 MiB before them in FILE.old
     ///
     /// Unless given it is a new file in $XDG_STATE_HOME/ringfence/console (~/.local/state/...), of
-    /// which the newest 20 are kept.
+    /// which the newest 50 are kept.
     #[arg(long, value_name = "FILE")]
     pub console_log: Option<PathBuf>,
 
@@ -100,6 +100,8 @@ pub struct RunArgs {
 pub enum EngineChoice {
     /// The fastest that works here
     Auto,
+    /// The binary translator: guest code, rewritten, runs on the host's CPU; one vCPU
+    Translate,
     /// The reference CPU: one instruction after the other, anywhere
     Interpret,
 }

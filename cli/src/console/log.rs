@@ -66,14 +66,20 @@ impl Write for Log {
     }
 }
 
-/// Removes all logs of `directory` but the newest `keep`. Their names begin with their time.
+/// Does the process that the name ends with still run? (Or another of its number; then the log goes later.)
+fn is_in_use(name: &str) -> bool {
+    let pid = name.strip_suffix(".log").and_then(|name| name.rsplit('-').next()?.parse::<u32>().ok());
+    pid.is_some_and(|pid| Path::new("/proc").join(pid.to_string()).exists())
+}
+
+/// Removes all logs of `directory` but the newest `keep` and those in use. Their names begin with their time.
 fn prune(directory: &Path, keep: usize) -> io::Result<()> {
     let mut names = Vec::new();
     for entry in fs::read_dir(directory)? {
         names.extend(entry?.file_name().into_string().ok().filter(|name| name.ends_with(".log")));
     }
     names.sort_unstable();
-    for name in names.iter().rev().skip(keep) {
+    for name in names.iter().rev().skip(keep).filter(|name| !is_in_use(name)) {
         for path in [directory.join(name), directory.join(format!("{name}.old"))] {
             // Another process may prune as well; and most have no *.old.
             if let Err(error) = fs::remove_file(&path)
@@ -105,7 +111,10 @@ mod tests {
     #[test]
     fn the_oldest_go() {
         let directory = tempfile::tempdir().unwrap();
-        for name in ["2026-01.log", "2026-01.log.old", "2026-02.log", "2026-03.log", "notes.txt"] {
+        let in_use = format!("2025-12-debian-{}.log", process::id());
+        for name in
+            [&in_use, "2026-01-x.log", "2026-01-x.log.old", "2026-02-x.log", "2026-03-x.log", "notes.txt"]
+        {
             fs::write(directory.path().join(name), "").unwrap();
         }
         prune(directory.path(), 2).unwrap();
@@ -114,6 +123,6 @@ mod tests {
             .map(|e| e.unwrap().file_name().into_string().unwrap())
             .collect();
         left.sort();
-        assert_eq!(left, ["2026-02.log", "2026-03.log", "notes.txt"]);
+        assert_eq!(left, [&in_use, "2026-02-x.log", "2026-03-x.log", "notes.txt"]);
     }
 }

@@ -17,12 +17,16 @@ impl Sign {
     /// What `line` says, if anything.
     pub fn of(line: &str) -> Option<Self> {
         let text = without_timestamp(line.trim_end());
-        // Linux: kernel/panic.c. The BSDs say "panic: ".
+        // Linux: kernel/panic.c. GNU Mach: kern/debug.c, with a place in the source. The BSDs: "panic: ".
+        let mach = |text: &str| text.contains(".c:").then(|| text.to_owned());
         if let Some(reason) = text.strip_prefix("Kernel panic - not syncing") {
             return Some(Self::Panic(reason.trim_start_matches(':').trim().to_owned()));
         }
         if let Some(reason) = text.strip_prefix("panic: ") {
             return Some(Self::Panic(reason.to_owned()));
+        }
+        if let Some(reason) = text.strip_prefix("panic ").and_then(mach) {
+            return Some(Self::Panic(reason));
         }
         if text == exec::REACHED {
             return Some(Self::Reached);
@@ -62,10 +66,21 @@ mod tests {
     }
 
     #[test]
+    fn other_kernels_panics() {
+        let reason = "../kern/bootstrap.c:181: bootstrap_create: No bootstrap code loaded with the kernel!";
+        assert_eq!(Sign::of(&format!("panic {reason}")), Some(Sign::Panic(reason.to_owned())));
+        assert_eq!(
+            Sign::of("panic: ffs_alloc: bad size"),
+            Some(Sign::Panic("ffs_alloc: bad size".to_owned()))
+        );
+    }
+
+    #[test]
     fn what_only_speaks_of_panics() {
         for line in [
             "[    0.0] Command line: panic=-1",
             "---[ end Kernel panic - not syncing: x ]---",
+            "panic mode",
             "echo Kernel panic - not syncing",
             "[x] Kernel panic - not syncing",
             "",

@@ -21,7 +21,7 @@ use crate::failure::Failure;
 
 use finding::Finding;
 
-pub use probe::{Probe, probe};
+pub use probe::Probe;
 
 /// Examines the host and prints what it finds.
 pub fn doctor(json: bool) -> Result<u8, Failure> {

@@ -1,22 +1,23 @@
 //! Trying something in a process of its own: it may change that process for good, hang in the kernel, or crash.
 //!
-//! The process is Ringfence itself with a hidden command. It prints `ok` and details, or what failed.
+//! The process is Ringfence itself, called in a way that no user would. It prints `ok` and details, or what failed.
 
 use std::env;
+use std::ffi::OsString;
 use std::io::{self, Read};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
-
-use clap::ValueEnum;
 
 use super::{kvm, namespaces};
 
 /// How long a probe may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// What the only argument begins with. Not part of the command line that users see.
+const CALL: &str = "--probe=";
 
 /// What can be tried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probe {
     /// A virtual machine of one instruction under /dev/kvm.
     Kvm,
@@ -24,25 +25,41 @@ pub enum Probe {
     UserNamespace,
 }
 
-/// In the process of its own: tries, prints, and gives the exit status.
-pub fn probe(what: Probe) -> u8 {
-    let tried = match what {
-        Probe::Kvm => kvm::try_it(),
-        Probe::UserNamespace => namespaces::try_it(),
-    };
-    match tried {
-        Ok(details) => println!("ok {details}"),
-        Err(what) => println!("{what}"),
-    }
-    0
-}
-
 impl Probe {
+    const ALL: [Self; 2] = [Self::Kvm, Self::UserNamespace];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Kvm => "kvm",
+            Self::UserNamespace => "user-namespace",
+        }
+    }
+
+    /// The probe that this process was started for, if it was.
+    pub fn asked_for(mut args: impl Iterator<Item = OsString>) -> Option<Self> {
+        let argument = args.nth(1)?;
+        let name = argument.to_str()?.strip_prefix(CALL)?;
+        Self::ALL.into_iter().find(|probe| probe.name() == name)
+    }
+
+    /// In the process of its own: tries, and prints what came of it.
+    pub fn try_it(self) -> ExitCode {
+        let tried = match self {
+            Self::Kvm => kvm::try_it(),
+            Self::UserNamespace => namespaces::try_it(),
+        };
+        match tried {
+            Ok(details) => println!("ok {details}"),
+            Err(what) => println!("{what}"),
+        }
+        ExitCode::SUCCESS
+    }
+
     /// In the doctor: has it tried. Gives the details, or what failed.
     pub fn run(self) -> Result<String, String> {
-        let name = self.to_possible_value().ok_or("no such probe")?.get_name().to_owned();
+        let call = format!("{CALL}{}", self.name());
         let text =
-            run(&name, PATIENCE).map_err(|error| format!("the probe cannot be started: {error}"))??;
+            run(&call, PATIENCE).map_err(|error| format!("the probe cannot be started: {error}"))??;
         match text.strip_prefix("ok") {
             Some(details) => Ok(details.trim().to_owned()),
             None => Err(text),
@@ -50,9 +67,9 @@ impl Probe {
     }
 }
 
-fn run(name: &str, patience: Duration) -> io::Result<Result<String, String>> {
+fn run(call: &str, patience: Duration) -> io::Result<Result<String, String>> {
     let mut child = Command::new(env::current_exe()?)
-        .args(["__probe", name])
+        .arg(call)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -76,4 +93,22 @@ fn run(name: &str, patience: Duration) -> io::Result<Result<String, String>> {
     }
     let text = text.trim().to_owned();
     Ok(if status.success() && !text.is_empty() { Ok(text) } else { Err(format!("the probe died: {status}")) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_call_is_a_call() {
+        let asked = |args: &[&str]| Probe::asked_for(args.iter().map(|arg| arg.into()));
+        for probe in Probe::ALL {
+            assert_eq!(asked(&["ringfence", &format!("--probe={}", probe.name())]), Some(probe));
+        }
+        for args in
+            [&["ringfence"][..], &["ringfence", "run", "--probe=kvm"], &["ringfence", "--probe=x"], &[]]
+        {
+            assert_eq!(asked(args), None);
+        }
+    }
 }

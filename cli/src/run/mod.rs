@@ -24,6 +24,7 @@ mod vm;
 use std::io::{self, IsTerminal, Write};
 use std::time::Instant;
 
+use engine::EngineError;
 use machine::BuildError;
 
 use crate::args::{RunArgs, show_size};
@@ -60,7 +61,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         awaits_command: !args.command.is_empty(),
         selftest: name == SELFTEST,
     };
-    let engine = vm::engine(args.engine);
+    let engine = vm::engine(args.engine, args.vcpus);
     let machine = Machine::build(config, images, &*engine, log).map_err(|error| explain(error, &name))?;
     let signals = signals::listen().map_err(cannot("listen to signals"))?;
     if interactive {
@@ -139,6 +140,7 @@ fn explain(error: BuildError, name: &str) -> Failure {
         }
         BuildError::Load(_) => Failure::usage(format!("{name}: {error}")),
         BuildError::Vcpus(_) | BuildError::TooMuchMemory(_) => Failure::usage(error),
+        BuildError::Engine(EngineError::Unsupported { .. }) => Failure::usage(error),
         BuildError::Memory(_) | BuildError::Engine(_) => Failure::host(error),
     }
 }

@@ -10,15 +10,18 @@ use engine::{Engine, Statistics};
 use interpret::Interpreter;
 use machine::board::ConsoleInput;
 use machine::{BuildError, Images, Vm, VmConfig, Wires};
+use translate::Translator;
 
 use super::driver::Guest;
 use super::ending::Ending;
 use crate::args::EngineChoice;
 use crate::console::{Log, Sink};
 
-/// The engine of this choice.
-pub fn engine(choice: EngineChoice) -> Box<dyn Engine> {
+/// The engine of this choice, for so many vCPUs.
+pub fn engine(choice: EngineChoice, vcpus: u32) -> Box<dyn Engine> {
     match choice {
+        EngineChoice::Translate => Box::new(Translator),
+        EngineChoice::Auto if vcpus == 1 && Translator::supported().is_ok() => Box::new(Translator),
         EngineChoice::Auto | EngineChoice::Interpret => Box::new(Interpreter),
     }
 }
@@ -101,5 +104,19 @@ fn unix_nanoseconds() -> i64 {
     match SystemTime::now().duration_since(UNIX_EPOCH) {
         Ok(since) => nanoseconds(since),
         Err(error) => -nanoseconds(error.duration()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_translator_is_chosen_where_it_can_run() {
+        let fast = if Translator::supported().is_ok() { "translate" } else { "interpret" };
+        assert_eq!(engine(EngineChoice::Auto, 1).name(), fast);
+        assert_eq!(engine(EngineChoice::Auto, 2).name(), "interpret");
+        assert_eq!(engine(EngineChoice::Interpret, 1).name(), "interpret");
+        assert_eq!(engine(EngineChoice::Translate, 2).name(), "translate");
     }
 }
