@@ -17,7 +17,7 @@
 //!   a differing case small; [`report`] tells it.
 //! * [`campaign`] does that for many cases on several threads and keeps count ([`coverage`]).
 //!
-//! Comparing two engines is the same with two guests.
+//! [`lockstep`] is another kind of check: two engines run a whole VM side by side.
 
 #![deny(missing_docs)]
 
@@ -29,6 +29,7 @@ pub mod end;
 pub mod generate;
 pub mod guest;
 pub mod layout;
+pub mod lockstep;
 pub mod native;
 pub mod offer;
 pub mod open;
