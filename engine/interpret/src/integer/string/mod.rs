@@ -90,8 +90,8 @@ fn repeated<E: Element, T: Width>(cpu: &mut Cpu, op: &Op) -> Step {
         if E::COMPARES && cpu.status.zero() != (op.repeat == Repeat::WhileEqual) {
             break;
         }
-        // A store into code, perhaps this very instruction, is looked at anew as well.
-        if count != 0 && (budget == 0 || cpu.leave) {
+        // A store into code, even this very instruction's, is noticed afterwards, as on a real CPU.
+        if count != 0 && budget == 0 {
             cpu.set_next(cpu.rip);
             cpu.leave = true;
             break;

@@ -156,13 +156,15 @@ fn a_long_repetition_lets_others_in_between() {
 }
 
 #[test]
-fn a_store_into_code_ends_the_chunk() {
+fn a_store_into_code_ends_the_block() {
     let mut bench = Bench::new(64);
     bench.cpu.memory.watch().cache_code(::base::RamOffset(DATA + 0x1000), 64);
-    (bench.cpu.gpr[RDI], bench.cpu.gpr[RCX]) = (DATA, 0x1000);
-    bench.run(&[0xf3, 0x48, 0xab]).unwrap();
-    assert_eq!(bench.cpu.gpr[RCX], 0x1000 - 2 * 0x200, "with the second page");
-    assert!(bench.cpu.leave && bench.cpu.rip == CODE);
+    for (count, hit) in [(0x200, false), (0x201, true)] {
+        (bench.cpu.gpr[RDI], bench.cpu.gpr[RCX]) = (DATA, count);
+        bench.run(&[0xf3, 0x48, 0xab]).unwrap();
+        assert_eq!((bench.cpu.gpr[RCX], bench.cpu.leave), (0, hit));
+        assert_eq!(bench.cpu.rip, CODE + 3, "the instruction goes on to its end");
+    }
 }
 
 #[test]
