@@ -1,8 +1,10 @@
 //! A CPU on a board with nothing on it, and tests that put instructions through it one by one.
 
 mod branch;
+mod compat;
 mod differential;
 mod exchange;
+mod form;
 mod misc;
 mod native;
 mod stack;
