@@ -59,6 +59,19 @@ fn calls_and_returns_pair_up() {
 }
 
 #[test]
+fn an_operand_size_prefix_changes_no_near_branch_in_64_bit_code() {
+    let mut bench = Bench::new(64);
+    bench.put(STACK, 0x1_2345_6789u64);
+    bench.run(&[0x66, 0xc3]).unwrap(); // ret
+    assert_eq!((bench.cpu.rip, bench.cpu.gpr[4]), (0x1_2345_6789, STACK + 8));
+    bench.cpu.gpr[0] = 0x2_3456_789a;
+    bench.run(&[0x66, 0xff, 0xe0]).unwrap(); // jmp rax
+    assert_eq!(bench.cpu.rip, 0x2_3456_789a);
+    bench.run(&[0x66, 0xe9, 0xf9, 0xff, 0xff, 0xff]).unwrap(); // jmp -7
+    assert_eq!(bench.cpu.rip, CODE - 1);
+}
+
+#[test]
 fn indirect_branches_take_registers_and_memory() {
     let mut bench = Bench::new(64);
     bench.cpu.gpr[8] = 0x1234_5678_9abc;
