@@ -98,7 +98,7 @@ pub struct RunArgs {
 /// What executes the guest's instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum EngineChoice {
-    /// The fastest that works here
+    /// The fastest on which every image boots: today the interpreter
     Auto,
     /// The binary translator: guest code, rewritten, runs on the host's CPU; one vCPU
     Translate,

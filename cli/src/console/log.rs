@@ -52,7 +52,7 @@ impl Log {
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.written >= self.limit {
-            fs::rename(&self.path, self.path.with_added_extension("old"))?;
+            fs::rename(&self.path, old(&self.path))?;
             self.file = File::create(&self.path)?;
             self.written = 0;
         }
@@ -64,6 +64,13 @@ impl Write for Log {
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
     }
+}
+
+/// Where the part before goes.
+fn old(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".old");
+    name.into()
 }
 
 /// Does the process that the name ends with still run? (Or another of its number; then the log goes later.)
@@ -80,7 +87,8 @@ fn prune(directory: &Path, keep: usize) -> io::Result<()> {
     }
     names.sort_unstable();
     for name in names.iter().rev().skip(keep).filter(|name| !is_in_use(name)) {
-        for path in [directory.join(name), directory.join(format!("{name}.old"))] {
+        let path = directory.join(name);
+        for path in [old(&path), path] {
             // Another process may prune as well; and most have no *.old.
             if let Err(error) = fs::remove_file(&path)
                 && error.kind() != io::ErrorKind::NotFound
@@ -105,7 +113,7 @@ mod tests {
             log.write_all(text.as_bytes()).unwrap();
         }
         assert_eq!(fs::read_to_string(&path).unwrap(), "4");
-        assert_eq!(fs::read_to_string(path.with_added_extension("old")).unwrap(), "third 0123");
+        assert_eq!(fs::read_to_string(old(&path)).unwrap(), "third 0123");
     }
 
     #[test]

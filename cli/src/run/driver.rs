@@ -32,14 +32,17 @@ const RETRY: Duration = Duration::from_millis(5);
 /// Bytes under way to a port that holds 64 KiB itself; more input is not read, and what is typed all the same is lost.
 const UNDER_WAY: usize = 64 << 10;
 
+/// Sends to a serial port of the guest's; gives how many bytes were taken, the first ones.
+pub type Port = Box<dyn FnMut(&[u8]) -> usize>;
+
 /// The machine, as the loop needs it.
 pub struct Guest {
     /// What COM1 writes.
     pub console: Receiver<Vec<u8>>,
     /// What COM2 writes.
     pub channel: Receiver<Vec<u8>>,
-    /// Sends to COM1 and COM2; gives how many bytes were taken.
-    pub ports: [Box<dyn FnMut(&[u8]) -> usize>; 2],
+    /// COM1 and COM2.
+    pub ports: [Port; 2],
     /// Stops the machine.
     pub stop: Box<dyn Fn()>,
     /// How the machine went off, once it is.
@@ -140,11 +143,8 @@ impl Driver {
         let Self { user: User { output, signals, raw, .. }, hasty, actions, panic, .. } = self;
         let Output { chunks, failed } = output;
         drop(chunks);
-        while !hasty {
-            select! {
-                recv(failed) -> failure => if failure.is_err() { break },
-                recv(signals) -> signal => if signal.is_ok_and(ends) { break },
-            }
+        if !hasty {
+            await_written(&failed, &signals);
         }
         drop(raw);
         let ending = actions.ending.unwrap_or(Ending::Vanished);
@@ -229,8 +229,8 @@ impl Driver {
         let stuck = !self.actions.output.is_empty() && !self.hasty;
         let running = self.phase == Phase::Running;
         let is_off = self.phase == Phase::Off;
-        let take_console = !is_off && !(stuck && self.talk.console_is_output());
-        let take_channel = !is_off && !stuck;
+        let take_console = !(is_off || stuck && self.talk.console_is_output());
+        let take_channel = !(is_off || stuck);
         let take_input = running && (self.user.raw.is_some() || self.talk.wants_input() && self.has_room());
         let console = if take_console { &self.guest.console } else { &no_bytes }.clone();
         let channel = if take_channel { &self.guest.channel } else { &no_bytes }.clone();
@@ -357,6 +357,16 @@ impl Driver {
             self.actions.end(Ending::Output(stream, error.to_string()));
         } else if !self.talk.signal(SIGPIPE as u8, &mut self.actions) {
             self.actions.end(Ending::Signal(SIGPIPE));
+        }
+    }
+}
+
+/// Waits until the thread that writes has ended, or the user has had enough.
+fn await_written(failed: &Receiver<(Stream, io::Error)>, signals: &Receiver<i32>) {
+    loop {
+        select! {
+            recv(failed) -> failure => if failure.is_err() { return },
+            recv(signals) -> signal => if signal.is_ok_and(ends) { return },
         }
     }
 }
