@@ -55,10 +55,7 @@ impl Cpu {
         loop {
             self.record(event);
             let Err(Raised(())) = self.enter(&entry(event, rip)) else { return Ok(()) };
-            let mut second = self.raised;
-            if second.vector.has_error_code() && second.vector != Vector::PageFault {
-                second.error_code |= 1; // EXT: raised by the delivery of what the program did not ask for
-            }
+            let second = self.raised;
             if second.vector == Vector::PageFault {
                 self.state.cr2 = second.payload;
             }

@@ -54,13 +54,18 @@ impl Cpu {
     /// Saves where the CPU is and goes to the handler of a vector. Changes no register if it faults.
     ///
     /// # Errors
-    /// #GP, #NP, #TS, #SS, #PF, with error codes as for an event that the program asked for.
+    /// #GP, #NP, #TS, #SS, with EXT in the error code unless the program asked for it by INT; #PF.
     pub fn enter(&mut self, entry: &Entry) -> Step {
-        match () {
+        const EXT: u32 = 1;
+        let entered = match () {
             () if !self.mode.protected => self.enter_real(entry),
             () if self.mode.long => self.enter_long(entry),
             () => self.enter_protected(entry),
+        };
+        if entered.is_err() && entry.cause == Cause::Hardware && self.raised.vector != Vector::PageFault {
+            self.raised.error_code |= EXT;
         }
+        entered
     }
 
     fn enter_real(&mut self, entry: &Entry) -> Step {

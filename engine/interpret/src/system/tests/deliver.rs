@@ -97,6 +97,10 @@ fn software_needs_the_gates_level() {
     assert_eq!(guest.run(&[0xf1]), End::Vector(1));
     assert_eq!(guest.frame_64::<1>(), [CODE + 1]);
     let mut guest = Guest::long(3);
+    guest.gate_64(1, 0x0e, 0);
+    assert_eq!(guest.run(&[0xf1]), End::Vector(11));
+    assert_eq!(guest.frame_64::<2>(), [1 << 3 | 2 | 1, CODE], "EXT, as for what comes from outside");
+    let mut guest = Guest::long(3);
     assert_eq!(guest.run(&[0xcc]), End::Vector(13));
 }
 
@@ -229,4 +233,35 @@ fn an_instruction_of_more_than_15_bytes_is_a_general_protection_fault() {
     assert_eq!(guest.run(&nop), End::Vector(13));
     assert_eq!(guest.frame_64::<2>(), [0, CODE]);
     assert_eq!(Guest::long(0).run(&nop[1..]), End::Halted);
+}
+
+#[test]
+fn stacks_have_limits_and_sizes() {
+    // A 16-bit stack wraps at 64 KiB and keeps the upper half of ESP.
+    let small = |guest: Guest| {
+        guest.with(Gpr::Rsp, 0xabcd_0000).changed(|state| {
+            *state.segment_mut(SegmentRegister::Ss) =
+                Segment { base: DATA, limit: 0xffff, selector: sel::DATA_16, access: 0x0093 };
+        })
+    };
+    let mut guest = small(Guest::protected(0));
+    assert_eq!(guest.run(&[0x06, 0x0f, 0x0b]), End::Vector(6)); // push es; ud2
+    assert_eq!(guest.get(Gpr::Rsp), 0xabcd_fff0);
+    assert_eq!(guest.get_u32(DATA + 0xfff0), CODE as u32 + 1);
+    // Expand-down: what lies at or below the limit is out of reach, so #SS(0), then on the same stack #DF.
+    let down = |limit: u32| {
+        Guest::protected(0).with(Gpr::Rsp, 0x8002).changed(|state| {
+            *state.segment_mut(SegmentRegister::Ss) =
+                Segment { base: DATA, limit, selector: sel::DATA, access: 0x4097 };
+        })
+    };
+    assert_eq!(down(0x7000).run(&[0x06]), End::Halted);
+    assert_eq!(down(0x7fff).run(&[0x06]), End::Shutdown);
+    // From user code the handler has a stack of its own.
+    let mut guest = Guest::protected(3).with(Gpr::Rsp, 0x2).changed(|state| {
+        state.segment_mut(SegmentRegister::Ss).limit = 0xfff;
+    });
+    assert_eq!(guest.run(&[0x06]), End::Vector(12));
+    assert_eq!(guest.frame_32::<2>(), [0, CODE as u32]);
+    assert_eq!(guest.frame_32::<5>()[4], 2, "the pointer has not moved");
 }
