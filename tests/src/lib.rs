@@ -1,0 +1,30 @@
+//! What the stories are written with.
+//!
+//! A *story* is what a user does with the `ringfence` command, and what must come of it. It knows nothing of our
+//! crates' insides: it runs the program as it was built, and looks at its output and its exit status.
+//!
+//! ```text
+//! Story ── for each Engine ──► Stage ──run──► Ringfence (the process, with a time limit) ──► Ended
+//!                                    └─native─► the same script on the host, by the same busybox
+//! ```
+//!
+//! The engine is a parameter: whatever one passes, all pass ([`Engine::ALL`] is the table). A story that has nothing
+//! to do with engines (a wrong command line, say) is told once.
+//!
+//! Stories never judge by time. Limits are there so that a machine that hangs is a failure and not the end of
+//! the whole suite, and are generous, since they must hold on a busy host as well.
+
+mod ended;
+mod engine;
+mod native;
+mod program;
+mod ringfence;
+mod stage;
+mod story;
+
+pub use ended::Ended;
+pub use engine::Engine;
+pub use native::Native;
+pub use ringfence::{Ringfence, Running};
+pub use stage::Stage;
+pub use story::{Scope, Story};

@@ -1,0 +1,234 @@
+//! A run of the `ringfence` command.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{Read, Write};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::{Ended, program};
+
+/// How long a run may take; minutes, since the host may be busy with other things.
+const LIMIT: Duration = Duration::from_secs(600);
+
+/// How often a process is asked whether it has ended.
+const POLL: Duration = Duration::from_millis(10);
+
+/// A command line that is to be run.
+#[derive(Debug)]
+pub struct Ringfence {
+    arguments: Vec<OsString>,
+    stdin: Vec<u8>,
+    limit: Duration,
+}
+
+impl Ringfence {
+    /// `ringfence WORDS`.
+    pub fn new<Word: AsRef<OsStr>>(words: impl IntoIterator<Item = Word>) -> Self {
+        let arguments = words.into_iter().map(|word| word.as_ref().to_owned()).collect();
+        Self { arguments, stdin: vec![], limit: LIMIT }
+    }
+
+    /// One more word.
+    pub fn arg(mut self, word: impl AsRef<OsStr>) -> Self {
+        self.arguments.push(word.as_ref().to_owned());
+        self
+    }
+
+    /// More words.
+    pub fn args<Word: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = Word>) -> Self {
+        self.arguments.extend(words.into_iter().map(|word| word.as_ref().to_owned()));
+        self
+    }
+
+    /// What it gets on standard input, and then the end of it.
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = bytes.into();
+        self
+    }
+
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    /// Where it cannot be run, or does not end.
+    pub fn run(self) -> Result<Ended> {
+        self.start()?.end()
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// Where it cannot be run.
+    pub fn start(self) -> Result<Running> {
+        let program = program::ringfence()?;
+        let words: Vec<_> = self.arguments.iter().map(|word| word.to_string_lossy()).collect();
+        let shown = format!("ringfence {}", words.join(" "));
+        let mut child = Command::new(program)
+            .args(&self.arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot run {shown}"))?;
+        let (Some(mut input), Some(out), Some(err)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
+            bail!("{shown} has no pipes");
+        };
+        let stdin = self.stdin;
+        // A program that ends, or wants no input, closes the pipe; that is its right.
+        thread::spawn(move || drop(input.write_all(&stdin)));
+        let [out, err] = [Box::new(out) as Box<dyn Read + Send>, Box::new(err)].map(Collector::start);
+        Ok(Running { child, shown, out, err, until: Instant::now() + self.limit })
+    }
+}
+
+/// A run under way. Killed when it is dropped.
+pub struct Running {
+    child: Child,
+    shown: String,
+    out: Collector,
+    err: Collector,
+    until: Instant,
+}
+
+impl Running {
+    /// Waits until standard output contains these words.
+    ///
+    /// # Errors
+    /// Where it ends without them, or takes too long.
+    pub fn wait_for(mut self, words: &str) -> Result<Self> {
+        if self.out.wait_for(words.as_bytes(), self.until) {
+            return Ok(self);
+        }
+        let ended = self.end()?;
+        bail!("`{words}` never came\n{ended}")
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// Where it has ended.
+    pub fn signal(self, signal: Signal) -> Result<Self> {
+        let pid = Pid::from_raw(self.child.id().try_into()?);
+        kill(pid, signal).with_context(|| format!("cannot send {signal} to {}", self.shown))?;
+        Ok(self)
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// Where it takes too long.
+    pub fn end(mut self) -> Result<Ended> {
+        let status = self.wait()?;
+        let too_late = status.is_none();
+        let status = match status {
+            Some(status) => status,
+            None => {
+                self.child.kill()?;
+                self.child.wait()?
+            }
+        };
+        let (stdout, stderr) = (self.out.take(), self.err.take());
+        let ended = Ended { command: self.shown.clone(), status, stdout, stderr };
+        if too_late {
+            bail!("it did not end\n{ended}");
+        }
+        Ok(ended)
+    }
+
+    fn wait(&mut self) -> Result<Option<ExitStatus>> {
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(Some(status));
+            }
+            if Instant::now() > self.until {
+                return Ok(None);
+            }
+            thread::sleep(POLL);
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has mostly ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Reads an output to its end, so that the program never waits for us.
+struct Collector {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    so_far: Mutex<SoFar>,
+    more: Condvar,
+}
+
+#[derive(Default)]
+struct SoFar {
+    bytes: Vec<u8>,
+    ended: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, SoFar> {
+        self.so_far.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Collector {
+    fn start(mut output: Box<dyn Read + Send>) -> Self {
+        let shared = Arc::<Shared>::default();
+        let thread = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                let mut buffer = [0; 65536];
+                loop {
+                    let count = output.read(&mut buffer).unwrap_or(0);
+                    let mut so_far = shared.lock();
+                    so_far.bytes.extend_from_slice(&buffer[..count]);
+                    so_far.ended = count == 0;
+                    shared.more.notify_all();
+                    if so_far.ended {
+                        return;
+                    }
+                }
+            }
+        });
+        Self { shared, thread: Some(thread) }
+    }
+
+    /// True when the words came, false when they will not, or not in time.
+    fn wait_for(&mut self, words: &[u8], until: Instant) -> bool {
+        let mut so_far = self.shared.lock();
+        loop {
+            if so_far.bytes.windows(words.len().max(1)).any(|window| window == words) {
+                return true;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if so_far.ended || left.is_zero() {
+                return false;
+            }
+            so_far = self.shared.more.wait_timeout(so_far, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// All that came to the end.
+    fn take(&mut self) -> Vec<u8> {
+        if let Some(thread) = self.thread.take() {
+            // It does not panic; and if it did, what it read is there.
+            let _ = thread.join();
+        }
+        std::mem::take(&mut self.shared.lock().bytes)
+    }
+}

@@ -1,0 +1,64 @@
+//! What guests compute is what the host computes, by the same programs.
+
+use anyhow::{Result, ensure};
+use embedded::WORKOUT;
+use ringfence_stories::{Native, Stage, Story};
+
+pub const STORIES: &[Story] = &[
+    Story::each("computing::digests", digests),
+    Story::each("computing::floating_point", floating_point),
+    Story::each("computing::compression", compression),
+    Story::each("computing::workout", workout),
+];
+
+/// The guest prints what the host prints.
+fn agrees(stage: &Stage, script: &str) -> Result<()> {
+    let native = Native::prepare()?.shell(script)?.exits(0)?;
+    ensure!(!native.stdout.is_empty() && native.stderr.is_empty(), "{native}");
+    stage.shell(script).run()?.exits(0)?.prints(native.stdout)?;
+    Ok(())
+}
+
+/// Of 64 MiB.
+fn digests(stage: &Stage) -> Result<()> {
+    let script = "yes 'Twas brillig, and the slithy toves' | head -c 67108864 > text
+                  for digest in md5sum sha256sum sha512sum; do $digest text; done";
+    agrees(stage, script)
+}
+
+fn floating_point(stage: &Stage) -> Result<()> {
+    agrees(
+        stage,
+        r#"awk 'BEGIN {
+               for (i = 1; i <= 30000; i++) {
+                   sum += sqrt(i) * sin(i) / (1 + exp(-cos(i))) + log(i) + atan2(i, 7)
+                   product = product * 1.0000001 + i / 3
+               }
+               printf "%.17g %.17g %e %g %.0f\n", sum, product, sum * 1e300, sum / 1e300, product
+               for (i = -20; i <= 20; i++) printf "%.15g %d\n", exp(i * 1.7) / 3, exp(i * 1.7)
+           }'
+           echo 'scale=60; 4 * a(1); e(1); sqrt(2); s(1) / c(1); l(10)' | bc -l
+           echo '2 ^ 1000; 3 ^ 500 % (10 ^ 50 + 151)' | bc"#,
+    )
+}
+
+/// There and back; both ways must agree with the host's.
+fn compression(stage: &Stage) -> Result<()> {
+    agrees(
+        stage,
+        "seq 1 150000 | awk '{ print $1, ($1 * 7919) % 100003 }' > text
+         gzip -9 < text > text.gz; md5sum text text.gz
+         gunzip < text.gz | cmp - text && echo same
+         head -c 300000 text | bzip2 | tee text.bz2 | md5sum; bunzip2 < text.bz2 | md5sum",
+    )
+}
+
+/// Processes, signals, mappings, pipes, threads, floating point, self-modifying code, time: the program comes in by
+/// standard input.
+fn workout(stage: &Stage) -> Result<()> {
+    let words = ["all", "--stream", "4"];
+    let native = Native::prepare()?.workout(&words)?.exits(0)?;
+    let script = format!("cat > workout && chmod +x workout && ./workout {}", words.join(" "));
+    stage.shell(&script).stdin(WORKOUT).run()?.prints(native.stdout)?.exits(0)?;
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! The stories: what users do with Ringfence, and what must come of it, on every engine.
+//!
+//! ```text
+//! cargo test --release -p ringfence-stories                      all of them
+//! cargo test --release -p ringfence-stories -- translate::       on one engine
+//! cargo test --release -p ringfence-stories -- command::status   one of them
+//! ```
+
+mod bare;
+mod command;
+mod computing;
+mod ending;
+mod kernels;
+mod mistakes;
+mod selftests;
+
+use std::process::ExitCode;
+
+use libtest_mimic::Arguments;
+use ringfence_stories::{Engine, Story};
+
+const STORIES: &[&[Story]] = &[
+    mistakes::STORIES,
+    selftests::STORIES,
+    bare::STORIES,
+    command::STORIES,
+    ending::STORIES,
+    kernels::STORIES,
+    computing::STORIES,
+];
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let mut engines = vec![];
+    for engine in Engine::ALL {
+        match engine.lacks() {
+            Some(lacks) => eprintln!("no story is told on `{}`: {lacks}", engine.name),
+            None => engines.push(engine),
+        }
+    }
+    let trials = STORIES.iter().copied().flatten().flat_map(|story| story.trials(&engines)).collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
