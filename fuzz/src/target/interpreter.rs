@@ -13,5 +13,5 @@ pub const TARGET: Target = Target {
 };
 
 fn run(input: &[u8]) {
-    vcpu::run(&interpret::Interpreter, input);
+    let _ = vcpu::run(&interpret::Interpreter, input);
 }

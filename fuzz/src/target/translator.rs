@@ -15,6 +15,6 @@ pub const TARGET: Target = Target {
 fn run(input: &[u8]) {
     // On a host that it does not run on there is nothing to feed; `ringfence-fuzz` says so.
     if translate::Translator::supported().is_ok() {
-        vcpu::run(&translate::Translator, input);
+        let _ = vcpu::run(&translate::Translator, input);
     }
 }

@@ -12,7 +12,7 @@ mod tables;
 use std::sync::Arc;
 
 use base::{GuestMemory, GuestPhys};
-use engine::{Attention, Board, Budget, CpuLevel, CpuModel, Engine, Exit, Signals};
+use engine::{Attention, Board, Budget, CpuLevel, CpuModel, Engine, Exit, Signals, Statistics};
 
 use crate::source::Source;
 use scene::Scene;
@@ -30,12 +30,12 @@ const BUDGET: u64 = 400;
 /// An engine may go on to the end of what it has begun: a block, or a string of iterations.
 const SLACK: u64 = 100_000;
 
-/// Runs an input.
-pub fn run(engine: &dyn Engine, input: &[u8]) {
+/// Runs an input. Gives how many instructions and exceptions came of it; none where the state was refused.
+pub fn run(engine: &dyn Engine, input: &[u8]) -> (u64, u64) {
     let mut source = Source::new(input);
     let scene = Scene::draw(&mut source);
     if machine::vm::check(&scene.state).is_err() {
-        return;
+        return (0, 0);
     }
     let memory = Arc::new(GuestMemory::new(RAM).expect("the host gives memory"));
     for (at, bytes) in &scene.memory {
@@ -56,9 +56,10 @@ pub fn run(engine: &dyn Engine, input: &[u8]) {
         assert_eq!(machine::vm::check(&state), Ok(()), "the state could not be restored: {state:x?}");
         attention.raise(if round == 1 { Signals::NMI } else { Signals::INTERRUPT });
     }
-    let done = vcpu.statistics().instructions;
+    let Statistics { instructions: done, exceptions, .. } = vcpu.statistics();
     let most = u64::from(RUNS) * (BUDGET + SLACK);
     assert!(done <= most, "{done} instructions on a budget of {}", u64::from(RUNS) * BUDGET);
+    (done, exceptions)
 }
 
 /// Real code in every mode: pieces of the self-test kernel, which executes nearly everything there is.
@@ -83,3 +84,21 @@ pub fn seeds() -> Vec<Vec<u8>> {
 
 /// CPU levels to choose from.
 const LEVELS: [CpuLevel; 4] = [CpuLevel::Host, CpuLevel::V1, CpuLevel::V2, CpuLevel::Host];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guests_get_somewhere() {
+        let seeds = seeds();
+        let runs = (0..400).map(|index| crate::generate::input(3, index, &seeds, LONGEST));
+        let (mut busy, mut faulting) = (0, 0);
+        for input in runs {
+            let (instructions, exceptions) = run(&interpret::Interpreter, &input);
+            busy += u32::from(instructions > 20);
+            faulting += u32::from(exceptions > 0);
+        }
+        assert!(busy > 100 && faulting > 100, "{busy} of 400 ran on, {faulting} met an exception");
+    }
+}
