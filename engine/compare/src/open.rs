@@ -5,11 +5,12 @@
 
 use iced_x86::{CpuidFeature, Instruction, MemorySize, Mnemonic, OpKind, Register};
 use x86::paging::is_canonical;
-use x86::{Vector, flags, page_fault};
+use x86::{Gpr, Vector, flags, page_fault};
 
 use crate::case::Case;
 use crate::difference::Difference;
 use crate::end::{End, Stop};
+use crate::layout::{self, CODE, CODE_BYTES, IMAGE_BYTES, background};
 
 const PF: u32 = Vector::PageFault as u32;
 const GP: u32 = Vector::GeneralProtection as u32;
@@ -33,7 +34,7 @@ pub fn question(
 ) -> Option<&'static str> {
     if found.stop == Stop::EXCEPTION && found.vector == GP {
         let instruction = case.instruction(case.step_at(found.rip)?);
-        if loads_mxcsr(&instruction) && expected.fpu.legacy.mxcsr & MXCSR_MM != 0 {
+        if loads_mxcsr(&instruction) && has_mm(case, linear(&instruction, found)) {
             return Some("MXCSR.MM is there for some CPUs");
         }
         if instruction.cpuid_features().contains(&CpuidFeature::SHA) {
@@ -69,6 +70,11 @@ pub fn question(
     if vectors == [DB, DB] && repeats && only_flags && expected.rflags ^ found.rflags == flags::RF {
         return Some("RF in the middle of a repeated instruction under single step");
     }
+    let writing = matches!(instruction.op0_kind(), OpKind::MemoryESRDI | OpKind::MemoryESEDI);
+    let over_code = (CODE..=CODE + CODE_BYTES as u64).contains(&expected.gpr[Gpr::Rdi as usize]);
+    if repeats && writing && over_code {
+        return Some("a repeated store over the instruction itself");
+    }
     if instruction.is_vsib() && expected.vector == DB {
         return Some("a gather under single step");
     }
@@ -93,6 +99,21 @@ pub fn question(
 fn loads_mxcsr(instruction: &Instruction) -> bool {
     use Mnemonic::{Fxrstor, Fxrstor64, Ldmxcsr, Vldmxcsr};
     matches!(instruction.mnemonic(), Fxrstor | Fxrstor64 | Ldmxcsr | Vldmxcsr)
+}
+
+/// Has the value that is loaded from `linear` into MXCSR, or from an FXSAVE image there, MXCSR.MM set?
+fn has_mm(case: &Case, linear: u64) -> bool {
+    const MXCSR_AT: u64 = 24;
+    let mut image = background(case.seed);
+    for patch in case.start.patches() {
+        let at = usize::from(patch.at).min(IMAGE_BYTES);
+        let len = usize::from(patch.len).min(IMAGE_BYTES - at);
+        image[at..at + len].copy_from_slice(&patch.bytes[..len]);
+    }
+    [linear, linear.wrapping_add(MXCSR_AT)].into_iter().any(|at| {
+        let third = layout::offset(at.wrapping_add(2)); // the byte with bits 16 to 23
+        third.is_some_and(|third| u32::from(image[third]) << 16 & MXCSR_MM != 0)
+    })
 }
 
 /// SDM vol. 2, MASKMOVDQU: "may signal faults even if the mask is all 0s".
@@ -149,8 +170,8 @@ fn two_faults(instruction: &Instruction, expected: &End, found: &End) -> Option<
     if two_operands && vectors.iter().all(|vector| [PF, GP, AC].contains(vector)) {
         return Some("both operands of a comparison fault");
     }
-    if instruction.is_invalid() && instruction.len() == 15 && vectors.contains(&UD) && vectors.contains(&GP) {
-        return Some("an invalid instruction is as long as one may be, or longer");
+    if instruction.is_invalid() && vectors.contains(&UD) && vectors.contains(&GP) {
+        return Some("an invalid instruction is too long as well");
     }
     let fetches = |end: &End| end.vector == PF && end.error & page_fault::FETCH != 0;
     if instruction.is_invalid() && vectors.contains(&UD) && (fetches(expected) || fetches(found)) {
@@ -214,4 +235,51 @@ fn simd_flags(
         return Some("whether a conversion that raises #XM has left x87 for MMX");
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::Step;
+    use crate::start::Start;
+
+    /// A case of one instruction.
+    fn case(code: &[u8], mnemonic: Mnemonic) -> Case {
+        let mut start = Start { code_len: code.len() as u32, ..Start::default() };
+        start.code[..code.len()].copy_from_slice(code);
+        let step = Step { at: 0, len: code.len() as u8, mnemonic, undefined: 0, companion: false };
+        Case { seed: 1, index: 0, start, steps: vec![step], undefined: 0 }
+    }
+
+    fn fault(vector: u32, cr2: u64) -> End {
+        End { stop: Stop::EXCEPTION, rip: CODE, vector, cr2, ..End::default() }
+    }
+
+    #[test]
+    fn which_operand_faults_first_is_open_where_there_are_two() {
+        let cmpsb = case(&[0xa6], Mnemonic::Cmpsb);
+        assert!(question(&cmpsb, &fault(PF, 8), &fault(PF, 16), &[]).is_some());
+        assert!(question(&cmpsb, &fault(PF, 8), &fault(UD, 0), &[]).is_none());
+        let load = case(&[0x8a, 0x00], Mnemonic::Mov);
+        assert!(question(&load, &fault(PF, 8), &fault(PF, 16), &[]).is_none());
+    }
+
+    #[test]
+    fn a_difference_that_is_no_fault_is_not_open() {
+        let cmpsb = case(&[0xa6], Mnemonic::Cmpsb);
+        let end = End { rip: crate::layout::EXIT, ..End::default() };
+        assert!(question(&cmpsb, &end, &End { hash: 1, ..end }, &[]).is_none());
+    }
+
+    #[test]
+    fn the_bit_that_some_cpus_have_in_mxcsr_is_told_from_others() {
+        // LDMXCSR [20000000h]
+        let mut ldmxcsr = case(&[0x0f, 0xae, 0x14, 0x25, 0, 0, 0, 0x20], Mnemonic::Ldmxcsr);
+        let went_on = End { rip: crate::layout::EXIT, ..End::default() };
+        ldmxcsr.start.patch(0, &[0x80, 0x1f, 0x02, 0]);
+        assert!(question(&ldmxcsr, &went_on, &fault(GP, 0), &[]).is_some());
+        ldmxcsr.start.patch(0, &[0x80, 0x1f, 0x00, 0]);
+        ldmxcsr.start.patch(24, &[0; 4]);
+        assert!(question(&ldmxcsr, &went_on, &fault(GP, 0), &[]).is_none());
+    }
 }

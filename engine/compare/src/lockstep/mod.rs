@@ -15,8 +15,9 @@
 //! are let through between two slices only, at a point where the CPU takes them at once, so that both take
 //! them at the same instruction. The price is that they come a slice late.
 //!
-//! What may differ: the arithmetic flags (some are undefined, and PUSHF carries them into registers) and the
-//! x87 pointers. Memory is not compared: what differs there shows in a register sooner or later.
+//! What may differ: the arithmetic flags (some are undefined, and PUSHF carries them into registers), the x87
+//! pointers, and whether the shadow of STI outlasts a slice. Memory is not compared: what differs there shows
+//! in a register sooner or later.
 //!
 //! One vCPU, and nothing but the vCPU may write guest memory while it runs: a device with DMA would
 //! write to the leader's alone.
@@ -211,7 +212,7 @@ impl Pair {
             "{leader} and {follower} part in slice {} of {} instructions, which began at {:#x}: {:?}, {:?}",
             self.slices, self.every, before.rip, exits[0], exits[1]
         );
-        for line in complaint {
+        if let Some(line) = complaint {
             text.push_str(&format!("\n  {follower} {line}"));
         }
         for Difference { what, expected, found } in differences {
