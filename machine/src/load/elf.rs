@@ -6,6 +6,8 @@ use super::{LoadError, Request};
 
 const PT_LOAD: u32 = 1;
 const PT_NOTE: u32 = 4;
+/// Segments that only an operating system's loader knows what to do with: PT_INTERP, PT_TLS, PT_GNU_RELRO.
+const OF_PROGRAMS: [u32; 3] = [3, 7, 0x6474_e552];
 const EM_386: u16 = 3;
 const EM_X86_64: u16 = 62;
 /// More program headers than this are no kernel.
@@ -102,6 +104,11 @@ impl<'a> Elf<'a> {
 
     pub(super) fn is_64(&self) -> bool {
         self.wide
+    }
+
+    /// Is it a program for an operating system?
+    pub(super) fn is_program(&self) -> bool {
+        self.segments.iter().any(|segment| OF_PROGRAMS.contains(&segment.kind))
     }
 
     fn loadable(&self) -> impl Iterator<Item = &Segment> {

@@ -14,6 +14,9 @@ const INITRD_LIMIT: u64 = 0x8000_0000;
 
 pub(super) fn plan<'a>(request: &Request<'a>) -> Result<Plan<'a>, LoadError> {
     let elf = Elf::parse(request.kernel)?;
+    if elf.is_program() {
+        return Err(LoadError::NotAKernel { seems: "a program for an operating system" });
+    }
     if !elf.is_64() {
         return Err(LoadError::Unsupported(
             "it is a 32-bit ELF; Linux starts from a 64-bit one or a bzImage",

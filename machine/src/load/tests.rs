@@ -195,6 +195,16 @@ fn multiboot_header(flags: u32, addresses: [u32; 5]) -> Vec<u8> {
 }
 
 #[test]
+fn a_program_is_no_kernel() {
+    for kind in [3, 7, 0x6474_e552] {
+        let code = (1, 16 * MIB, 16 * MIB, &b"code"[..], 4096);
+        let file = elf(true, 16 * MIB, &[code, (kind, 16 * MIB, 16 * MIB, b"", 0)]);
+        let error = plan(&request(&file)).map(|_| ()).unwrap_err();
+        assert!(matches!(error, LoadError::NotAKernel { .. }), "{kind}: {error}");
+    }
+}
+
+#[test]
 fn a_multiboot_elf_is_entered_at_its_physical_address() {
     // As GNU Mach: linked high, loaded low.
     let mut code = vec![0x90; 64];
