@@ -31,6 +31,18 @@ impl Cpu {
         if segment & FLAT != 0 {
             return Ok(offset);
         }
+        // What nearly all 32-bit code has: all 4 GiB, for reading and writing.
+        let register = &self.state.segments[usize::from(segment)];
+        let kind = access::PRESENT | access::CODE | access::CONFORMING | access::WRITABLE;
+        let plain = register.access & kind == access::PRESENT | access::WRITABLE;
+        if plain && register.base == 0 && register.limit == u32::MAX && !self.mode.is_64() {
+            return Ok(offset & 0xffff_ffff);
+        }
+        self.linear_checked(segment, offset, len, access)
+    }
+
+    /// [`Cpu::linear`] with all its checks.
+    fn linear_checked(&mut self, segment: u8, offset: u64, len: u64, access: Access) -> Result<u64, Raised> {
         let register = self.state.segments[usize::from(segment)];
         if self.mode.is_64() {
             let based = segment == SegmentRegister::Fs as u8 || segment == SegmentRegister::Gs as u8;
