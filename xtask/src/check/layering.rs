@@ -40,7 +40,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         folder: "machine",
         uses: &["base", "arch/x86", "engine/api"],
-        tests_use: &["engine/interpret", "engine/translate", "guests/selftest"],
+        tests_use: &["engine/interpret", "engine/translate", "engine/compare", "guests/selftest"],
     },
     layer("control/images", &[]),
     layer(
