@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn a_difference_that_is_no_fault_is_not_open() {
         let cmpsb = case(&[0xa6], Mnemonic::Cmpsb);
-        let end = End { rip: crate::layout::EXIT, ..End::default() };
+        let end = End { rip: layout::EXIT, ..End::default() };
         assert!(question(&cmpsb, &end, &End { hash: 1, ..end }, &[]).is_none());
     }
 
@@ -275,7 +275,7 @@ mod tests {
     fn the_bit_that_some_cpus_have_in_mxcsr_is_told_from_others() {
         // LDMXCSR [20000000h]
         let mut ldmxcsr = case(&[0x0f, 0xae, 0x14, 0x25, 0, 0, 0, 0x20], Mnemonic::Ldmxcsr);
-        let went_on = End { rip: crate::layout::EXIT, ..End::default() };
+        let went_on = End { rip: layout::EXIT, ..End::default() };
         ldmxcsr.start.patch(0, &[0x80, 0x1f, 0x02, 0]);
         assert!(question(&ldmxcsr, &went_on, &fault(GP, 0), &[]).is_some());
         ldmxcsr.start.patch(0, &[0x80, 0x1f, 0x00, 0]);
