@@ -41,6 +41,10 @@ enum Outcome {
     Shutdown,
 }
 
+/// How often a delivery may fault. A chain of benign faults (an alignment check and a page fault by turns, say) need
+/// never become a double fault; a real CPU then hangs, deaf to interrupts, and ours shuts down.
+const MOST_FAULTS: u32 = 16;
+
 impl Cpu {
     /// Delivers an event. Faults on the way become double faults as the manual's table says.
     ///
@@ -52,7 +56,7 @@ impl Cpu {
         self.debug_hits = 0;
         let (rip, mut event, mut history) = (self.rip, event, String::new());
         tracing::trace!(target: "ringfence::event", "{} at {rip:#x}, rsp {:#x}", name(event), self.gpr[4]);
-        loop {
+        for _ in 0..MOST_FAULTS {
             self.record(event);
             let Err(Raised(())) = self.enter(&entry(event, rip)) else { return Ok(()) };
             let second = self.raised;
@@ -73,6 +77,7 @@ impl Cpu {
                 }
             });
         }
+        Err(format!("endless faults at {:#x}:{rip:#x}: {history}and so on", self.state.segments[1].selector))
     }
 
     /// Leaves in CR2, DR6 and DR7 what an exception reports there, and counts it.
