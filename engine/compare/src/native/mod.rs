@@ -111,6 +111,9 @@ impl Native {
                 let mut end = self.mailbox.end(self.taken);
                 self.taken = self.taken.wrapping_add(1);
                 end.normalize();
+                if end.stop != Stop::EXCEPTION {
+                    (end.vector, end.error, end.cr2) = (0, 0, 0); // the kernel tells those of an earlier one
+                }
                 return Ok(end);
             }
             mailbox::wait(&self.mailbox.control().finished, finished, Some(100));
