@@ -104,7 +104,10 @@ struct Difference<'a> {
 impl fmt::Display for Difference<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lines = |bytes: &[u8]| -> Vec<String> {
-            bytes.split(|byte| *byte == b'\n').map(|line| String::from_utf8_lossy(line).into_owned()).collect()
+            bytes
+                .split(|byte| *byte == b'\n')
+                .map(|line| String::from_utf8_lossy(line).into_owned())
+                .collect()
         };
         let (expected, found) = (lines(self.expected), lines(self.found));
         let at = expected.iter().zip(&found).take_while(|(one, other)| one == other).count();
@@ -143,7 +146,9 @@ mod tests {
     #[test]
     fn a_message_shows_where_outputs_part_and_all_that_was_said() {
         let message = ended(0, "one\ntwo\n").prints("one\nzwei\n").unwrap_err().to_string();
-        for words in ["line 2:", "expected zwei", "found    two", "$ ringfence run", "exit status 0", "error: no"] {
+        for words in
+            ["line 2:", "expected zwei", "found    two", "$ ringfence run", "exit status 0", "error: no"]
+        {
             assert!(message.contains(words), "{message}");
         }
     }

@@ -80,7 +80,9 @@ fn executable(path: &Path, bytes: &[u8]) -> Result<()> {
 fn output(command: &mut Command) -> Result<Output> {
     loop {
         match command.output() {
-            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => thread::sleep(Duration::from_millis(10)),
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => {
+                thread::sleep(Duration::from_millis(10))
+            }
             other => return Ok(other?),
         }
     }

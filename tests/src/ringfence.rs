@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -23,7 +23,8 @@ const POLL: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct Ringfence {
     arguments: Vec<OsString>,
-    stdin: Vec<u8>,
+    /// `None` if it is written later.
+    stdin: Option<Vec<u8>>,
     limit: Duration,
 }
 
@@ -31,7 +32,7 @@ impl Ringfence {
     /// `ringfence WORDS`.
     pub fn new<Word: AsRef<OsStr>>(words: impl IntoIterator<Item = Word>) -> Self {
         let arguments = words.into_iter().map(|word| word.as_ref().to_owned()).collect();
-        Self { arguments, stdin: vec![], limit: LIMIT }
+        Self { arguments, stdin: Some(vec![]), limit: LIMIT }
     }
 
     /// One more word.
@@ -48,7 +49,13 @@ impl Ringfence {
 
     /// What it gets on standard input, and then the end of it.
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.stdin = bytes.into();
+        self.stdin = Some(bytes.into());
+        self
+    }
+
+    /// Standard input stays open, for [`Running::types`].
+    pub fn keyboard(mut self) -> Self {
+        self.stdin = None;
         self
     }
 
@@ -75,15 +82,21 @@ impl Ringfence {
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot run {shown}"))?;
-        let (Some(mut input), Some(out), Some(err)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        let (Some(mut input), Some(out), Some(err)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
             bail!("{shown} has no pipes");
         };
-        let stdin = self.stdin;
-        // A program that ends, or wants no input, closes the pipe; that is its right.
-        thread::spawn(move || drop(input.write_all(&stdin)));
+        let keyboard = match self.stdin {
+            Some(bytes) => {
+                // A program that ends, or wants no input, closes the pipe; that is its right.
+                thread::spawn(move || drop(input.write_all(&bytes)));
+                None
+            }
+            None => Some(input),
+        };
         let [out, err] = [Box::new(out) as Box<dyn Read + Send>, Box::new(err)].map(Collector::start);
-        Ok(Running { child, shown, out, err, until: Instant::now() + self.limit })
+        Ok(Running { child, shown, keyboard, out, err, until: Instant::now() + self.limit })
     }
 }
 
@@ -91,6 +104,7 @@ impl Ringfence {
 pub struct Running {
     child: Child,
     shown: String,
+    keyboard: Option<ChildStdin>,
     out: Collector,
     err: Collector,
     until: Instant,
@@ -109,6 +123,16 @@ impl Running {
         bail!("`{words}` never came\n{ended}")
     }
 
+    /// Writes to its standard input, where that stays open.
+    ///
+    /// # Errors
+    /// Where it is closed.
+    pub fn types(mut self, text: &str) -> Result<Self> {
+        let keyboard = self.keyboard.as_mut().context("standard input is closed")?;
+        keyboard.write_all(text.as_bytes()).with_context(|| format!("{} takes no input", self.shown))?;
+        Ok(self)
+    }
+
     /// Sends it a signal.
     ///
     /// # Errors
@@ -124,6 +148,7 @@ impl Running {
     /// # Errors
     /// Where it takes too long.
     pub fn end(mut self) -> Result<Ended> {
+        drop(self.keyboard.take());
         let status = self.wait()?;
         let too_late = status.is_none();
         let status = match status {

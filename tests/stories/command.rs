@@ -39,7 +39,8 @@ fn bytes_go_in_and_come_out(stage: &Stage) -> Result<()> {
             (state >> 24) as u8
         })
         .collect();
-    let ended = stage.shell("cat; echo all of it >&2").stdin(noise.clone()).run()?.exits(0)?.prints(&noise)?;
+    let ended =
+        stage.shell("cat; echo all of it >&2").stdin(noise.clone()).run()?.exits(0)?.prints(&noise)?;
     ensure!(ended.err() == "all of it\n", "{ended}");
     Ok(())
 }
@@ -52,7 +53,9 @@ fn a_script_on_standard_input(stage: &Stage) -> Result<()> {
 }
 
 fn ctrl_c_interrupts_it(stage: &Stage) -> Result<()> {
-    let run = stage.shell("trap 'echo interrupted; exit 42' INT; echo ready; while :; do sleep 0.1; done").start()?;
+    let run = stage
+        .shell("trap 'echo interrupted; exit 42' INT; echo ready; while :; do sleep 0.1; done")
+        .start()?;
     let ended = run.wait_for("ready\n")?.signal(Signal::SIGINT)?.end()?;
     ended.exits(42)?.prints("ready\ninterrupted\n")?;
     Ok(())

@@ -34,8 +34,12 @@ fn main() -> ExitCode {
     let mut engines = vec![];
     for engine in Engine::ALL {
         match engine.lacks() {
-            Some(lacks) => eprintln!("no story is told on `{}`: {lacks}", engine.name),
-            None => engines.push(engine),
+            Ok(None) => engines.push(engine),
+            Ok(Some(lacks)) => eprintln!("no story is told on `{}`: {lacks}", engine.name),
+            Err(error) => {
+                eprintln!("{error:#}");
+                return ExitCode::FAILURE;
+            }
         }
     }
     let trials = STORIES.iter().copied().flatten().flat_map(|story| story.trials(&engines)).collect();

@@ -21,7 +21,10 @@ fn refused(stage: &Stage, run: Ringfence, words: &[&str]) -> Result<()> {
         ended = ended.complains(word)?;
     }
     let log = stage.console();
-    anyhow::ensure!(!log.exists() || std::fs::metadata(&log)?.len() == 0, "the guest wrote something\n{ended}");
+    anyhow::ensure!(
+        !log.exists() || std::fs::metadata(&log)?.len() == 0,
+        "the guest wrote something\n{ended}"
+    );
     Ok(())
 }
 

@@ -16,9 +16,11 @@ fn everything_passes(stage: &Stage) -> Result<()> {
     let report = Report::parse(&ended.out());
     ensure!(report.failed.is_empty(), "{:#?}\n{ended}", report.failed);
     ensure!(report.unfinished.is_none(), "{:?} took the machine down\n{ended}", report.unfinished);
-    // Only several CPUs may be lacking.
-    let skipped: Vec<_> = report.skipped.iter().filter(|test| !test.name.starts_with("smp.")).collect();
-    ensure!(skipped.is_empty(), "skipped: {skipped:#?}");
+    // What a machine may lack: other CPUs, where the engine runs one only; and the quirk of a maker's CPUs.
+    let mut reasons: Vec<_> = report.skipped.iter().map(|test| &*test.reason).collect();
+    reasons.retain(|reason| !(stage.vcpus() == 1 && *reason == "the MADT lists one CPU"));
+    reasons.retain(|reason| *reason != "only AMD's CPUs repeat leaf 1");
+    ensure!(reasons.is_empty(), "skipped: {reasons:#?}");
     ensure!(report.is_success(), "{ended}");
     ended.exits(0)?;
     Ok(())
@@ -34,8 +36,10 @@ fn its_verdict_is_the_exit_status(stage: &Stage) -> Result<()> {
 }
 
 fn input_is_echoed(stage: &Stage) -> Result<()> {
+    // What comes before the guest has set its port up is lost, as on any serial line.
     let text = "the quick brown fox jumps over the lazy dog\n".repeat(40);
-    let ended = stage.ringfence(["selftest", "--append", "echo"]).stdin(format!("{text}.")).run()?;
+    let run = stage.ringfence(["selftest", "--append", "echo"]).keyboard().start()?;
+    let ended = run.wait_for("echo until '.'")?.types(&text)?.types(".")?.end()?.exits(0)?;
     ensure!(ended.out().replace('\r', "").contains(&text), "{ended}");
     Ok(())
 }
