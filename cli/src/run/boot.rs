@@ -52,3 +52,29 @@ impl Boot {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(mut boot: Boot, pieces: &[&[u8]]) -> Vec<u8> {
+        let mut actions = Actions::default();
+        pieces.iter().for_each(|piece| boot.show(piece, &mut actions));
+        boot.end(&mut actions);
+        actions.output.into_iter().flat_map(|chunk| chunk.bytes).collect()
+    }
+
+    #[test]
+    fn the_console_dim_and_plain_again() {
+        let dim = Boot::Console { dim: true, shown: false };
+        assert_eq!(shown(dim, &[b"Linux\r\n", b"x"]), b"\x1b[2mLinux\r\n\x1b[0m\x1b[2mx\x1b[0m\r\n");
+        let plain = Boot::Console { dim: false, shown: false };
+        assert_eq!(shown(plain, &[b"Linux\r\n"]), b"Linux\r\n\r\n");
+    }
+
+    #[test]
+    fn what_shows_nothing_leaves_nothing() {
+        assert_eq!(shown(Boot::Console { dim: true, shown: false }, &[]), b"");
+        assert_eq!(shown(Boot::Silent, &[b"Linux\r\n"]), b"");
+    }
+}

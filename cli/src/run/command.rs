@@ -133,3 +133,65 @@ impl Talk for CommandTalk {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use agent::{Decoder, Message, Reply, Request, SessionId, Status, VERSION};
+
+    use super::*;
+
+    fn talk() -> CommandTalk {
+        let wish = Wish { argv: vec!["sh".into(), "-c".into(), "exit 7".into()], tty: false };
+        CommandTalk::new(wish, Boot::Console { dim: false, shown: false }).unwrap()
+    }
+
+    fn say(talk: &mut CommandTalk, actions: &mut Actions, reply: &Reply) {
+        let mut bytes = Vec::new();
+        reply.encode(&mut bytes).unwrap();
+        talk.channel(&bytes, actions);
+    }
+
+    #[test]
+    fn from_the_boot_to_the_status() {
+        let (mut talk, mut actions, session) = (talk(), Actions::default(), SessionId(1));
+        talk.console(b"Linux", &mut actions);
+        assert!(!talk.has_started() && !talk.wants_input());
+        say(&mut talk, &mut actions, &Reply::Hello { version: VERSION });
+        say(&mut talk, &mut actions, &Reply::Started { session, pid: 2 });
+        assert!(talk.has_started() && talk.wants_input());
+        talk.console(b"kernel chatter", &mut actions);
+        say(&mut talk, &mut actions, &Reply::Stderr { session, bytes: b"error".to_vec() });
+        let output: Vec<_> = actions.output.iter().map(|chunk| (chunk.stream, &chunk.bytes[..])).collect();
+        assert_eq!(output, [(Stream::Out, &b"Linux"[..]), (Stream::Out, b"\r\n"), (Stream::Err, b"error")]);
+        say(&mut talk, &mut actions, &Reply::Exited { session, status: Status::Signal(9) });
+        assert_eq!(actions.ending, Some(Ending::Guest(137)));
+        assert!(talk.leave(&mut actions));
+        let mut decoder = Decoder::<Request>::new();
+        decoder.push(&actions.com2);
+        let mut requests = Vec::new();
+        while let Some(request) = decoder.next().unwrap() {
+            requests.push(request);
+        }
+        assert!(
+            matches!(&requests[1], Request::Start { command, .. } if command.argv.len() == 3 && command.tty.is_none())
+        );
+        assert_eq!(requests.last(), Some(&Request::PowerOff));
+    }
+
+    #[test]
+    fn a_guest_that_has_not_started_is_not_asked_to_go() {
+        let (mut talk, mut actions) = (talk(), Actions::default());
+        assert!(!talk.signal(2, &mut actions) && !talk.leave(&mut actions));
+        assert!(actions.com2.is_empty());
+        say(&mut talk, &mut actions, &Reply::Hello { version: VERSION + 1 });
+        assert_eq!(actions.ending, Some(Ending::AgentVersion(VERSION + 1)));
+    }
+
+    #[test]
+    fn without_a_command_it_is_a_shell() {
+        let argv = |tty| Wish { argv: vec![], tty }.command();
+        assert_eq!(argv(true).argv, [c"/bin/sh".to_owned(), c"-l".to_owned()]);
+        assert!(argv(true).tty.is_some());
+        assert_eq!(argv(false).argv, [c"/bin/sh".to_owned()]);
+    }
+}

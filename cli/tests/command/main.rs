@@ -6,3 +6,4 @@ mod images;
 mod manual;
 mod offline;
 mod support;
+mod terminal;
