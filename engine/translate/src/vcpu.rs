@@ -18,7 +18,7 @@ use engine::{Attention, Board, Budget, CpuModel, EngineError, Exit, Statistics, 
 use iced_x86::{Decoder, DecoderError, Instruction, InstructionInfoFactory, OpAccess, Register};
 use interpret::{Facts, Tier};
 use x86::CpuState;
-use x86::flags::{AC, IF, RESERVED_ONE, RF, STATUS, VM};
+use x86::flags::{AC, DF, IF, RESERVED_ONE, RF, STATUS, VM};
 use x86::paging::is_canonical;
 
 use crate::context::{Contexts, View, Views};
@@ -205,7 +205,8 @@ impl Translated {
     fn block_here(&mut self, facts: &Facts, single: bool) -> Option<usize> {
         let rip = self.tier.rip();
         let at = self.tier.code_at(rip)?;
-        let key = Key { user: facts.user, fpu: facts.fpu, avx: facts.avx, single };
+        let direction = self.tier.system_flags() & DF != 0;
+        let key = Key { user: facts.user, fpu: facts.fpu, avx: facts.avx, direction, single };
         let left = PAGE_SIZE - rip % PAGE_SIZE;
         let mut second = None;
         if left < LONGEST_INSTRUCTION && self.runs_on(at, left) {

@@ -265,3 +265,52 @@ fn code_that_writes_code() {
         a.jnz(top).unwrap();
     });
 }
+
+#[test]
+fn strings_forwards_and_backwards() {
+    agree(|a| {
+        a.mov(rdi, DATA + 0x3f8).unwrap();
+        a.mov(ecx, 20).unwrap();
+        a.rep().stosq().unwrap();
+        a.mov(ecx, 300).unwrap();
+        a.rep().stosb().unwrap();
+        a.mov(rsi, DATA + 0x400).unwrap();
+        a.mov(rdi, DATA + 0x1800).unwrap();
+        a.mov(ecx, 600).unwrap(); // beyond the page
+        a.rep().movsq().unwrap();
+        a.mov(ecx, 5).unwrap();
+        a.cmp(ecx, 9).unwrap();
+        a.rep().movsd().unwrap();
+        a.setb(al).unwrap();
+        a.lodsq().unwrap();
+        a.movsb().unwrap();
+        a.stosw().unwrap();
+        a.std().unwrap();
+        a.mov(rsi, DATA + 0x1900).unwrap();
+        a.mov(rdi, DATA + 0x1908).unwrap();
+        a.mov(ecx, 40).unwrap();
+        a.rep().movsq().unwrap();
+        a.cld().unwrap();
+        a.xor(ecx, ecx).unwrap();
+        a.rep().stosd().unwrap();
+        a.stosd().unwrap();
+    });
+}
+
+#[test]
+fn flags_are_pushed_and_popped() {
+    agree(|a| {
+        a.add(rax, rbx).unwrap();
+        a.pushfq().unwrap();
+        a.pop(r8).unwrap();
+        a.xor(qword_ptr(rsp - 8), 0x8d5).unwrap();
+        a.sub(rsp, 8).unwrap();
+        a.popfq().unwrap();
+        a.pushfq().unwrap();
+        a.pop(r10).unwrap();
+        a.push(rsp).unwrap();
+        a.pop(rsp).unwrap();
+        a.bts(qword_ptr(rsp - 0x400), r13).unwrap();
+        a.bt(dword_ptr(rsp + 0x40), ecx).unwrap();
+    });
+}

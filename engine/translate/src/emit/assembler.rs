@@ -281,6 +281,44 @@ impl Assembler {
         self.bytes(&[Self::rex(true, 0, 0, dst), 0xc1, 0xe8 | dst & 7, count]);
     }
 
+    /// `cmp dst, imm32` (sign-extended)
+    pub fn compare_imm32(&mut self, dst: u8, value: u32) {
+        self.bytes(&[Self::rex(true, 0, 0, dst), 0x81, 0xf8 | dst & 7]);
+        self.imm32(value);
+    }
+
+    /// `sub dst, src`
+    pub fn subtract(&mut self, dst: u8, src: u8) {
+        self.bytes(&[Self::rex(true, src, 0, dst), 0x29, 0xc0 | (src & 7) << 3 | dst & 7]);
+    }
+
+    /// `rep movs` (opcode A4h) or `rep stos` (AAh) of this element size.
+    pub fn repeat(&mut self, opcode: u8, size: u8) {
+        match size {
+            1 => self.bytes(&[0xf3, opcode]),
+            2 => self.bytes(&[0x66, 0xf3, opcode + 1]),
+            4 => self.bytes(&[0xf3, opcode + 1]),
+            _ => self.bytes(&[0xf3, 0x48, opcode + 1]),
+        }
+    }
+
+    /// `mov dst, [base + index]`, 1, 2, 4 or 8 bytes wide.
+    pub fn load_sized(&mut self, dst: u8, base: u8, index: u8, size: u8) {
+        self.sized(0x8a, dst, base, index, size);
+    }
+
+    /// `mov [base + index], src`, 1, 2, 4 or 8 bytes wide.
+    pub fn store_sized(&mut self, base: u8, index: u8, src: u8, size: u8) {
+        self.sized(0x88, src, base, index, size);
+    }
+
+    fn sized(&mut self, opcode: u8, reg: u8, base: u8, index: u8, size: u8) {
+        if size == 2 {
+            self.bytes(&[0x66]);
+        }
+        self.memory_sum(size == 8, &[opcode | u8::from(size > 1)], reg, base, index);
+    }
+
     /// `xor dst, gs:[disp]`
     pub fn xor_frame(&mut self, dst: u8, disp: i32) {
         self.bytes(&[0x65, Self::rex(true, dst, 0, 0), 0x33]);
@@ -464,6 +502,14 @@ mod tests {
             a.and_frame(B, -8);
             a.compare_imm8(C, 0);
             a.shift_right(A, 47);
+            a.compare_imm32(1, 4096);
+            a.subtract(7, B);
+            a.repeat(0xaa, 8);
+            a.repeat(0xa4, 1);
+            a.repeat(0xa4, 2);
+            a.load_sized(0, A, B, 1);
+            a.load_sized(0, A, B, 2);
+            a.store_sized(A, B, C, 4);
         });
         let want = [
             "mov r14,[gs:0FFFFFFFFFFFFFFF8h]",
@@ -495,6 +541,14 @@ mod tests {
             "and r14,[gs:0FFFFFFFFFFFFFFF8h]",
             "cmp r13,0",
             "shr r15,2Fh",
+            "cmp rcx,1000h",
+            "sub rdi,r14",
+            "rep stosq",
+            "rep movsb",
+            "rep movsw",
+            "mov al,[r15+r14]",
+            "mov ax,[r15+r14]",
+            "mov [r15+r14],r13d",
         ];
         assert_eq!(text, want);
     }

@@ -38,6 +38,8 @@ pub(crate) struct Key {
     pub fpu: bool,
     /// AVX may be used.
     pub avx: bool,
+    /// DF is set.
+    pub direction: bool,
     /// One instruction a block: for runs that count instructions.
     pub single: bool,
 }
@@ -234,6 +236,7 @@ impl<'a> Emitter<'a> {
             {
                 return Next::Following;
             }
+            Mnemonic::Cld if !key.direction => return Next::Following,
             Mnemonic::Lea => return self.copy_address(instruction),
             Mnemonic::Cli
             | Mnemonic::Sti
@@ -248,6 +251,9 @@ impl<'a> Emitter<'a> {
                 return self.bit_in_memory(instruction);
             }
             _ => {}
+        }
+        if instruction.is_string_instruction() {
+            return self.string(instruction, key);
         }
         if !is_plain(instruction, key) || !self.surroundings.is_computation(instruction) {
             return Next::Interpret;

@@ -22,7 +22,7 @@ const LOADED: u64 = flags::STATUS | flags::IF | flags::RF | flags::VM | flags::R
 impl Emitter<'_> {
     /// SYSCALL in user code.
     pub fn system_call(&mut self, next: i32, key: Key) -> Next {
-        if !key.user {
+        if !key.user || key.direction {
             return Next::Interpret;
         }
         let asm = &mut self.asm;
@@ -56,7 +56,7 @@ impl Emitter<'_> {
 
     /// SYSRET to 64-bit code.
     pub fn system_return(&mut self, key: Key) -> Next {
-        if key.user {
+        if key.user || key.direction {
             return Next::Interpret;
         }
         let asm = &mut self.asm;

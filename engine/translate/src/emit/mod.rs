@@ -10,3 +10,4 @@ mod flag;
 mod operand;
 pub(crate) mod site;
 mod stack;
+mod string;

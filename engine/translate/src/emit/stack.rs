@@ -48,11 +48,12 @@ impl Emitter<'_> {
             }
             Code::Pop_r64 => {
                 let Some(number) = gpr_number(instruction.op0_register()) else { return Next::Interpret };
-                if number == RSP {
-                    return Next::Interpret;
-                }
                 self.asm.mov(A, RSP);
                 self.look_up(8, false);
+                if number == RSP {
+                    self.asm.load(RSP, A, B);
+                    return Next::Following;
+                }
                 if is_spilled(number) {
                     self.asm.load(C, A, B);
                     self.asm.store_frame(gpr_at(number), C);
