@@ -18,7 +18,7 @@ const COMMAND_LINE: &str = "console=ttyS0 panic=-1 rdinit=/measure";
 pub struct Files {
     kernel: PathBuf,
     initrd: PathBuf,
-    /// A folder with busybox and its applets.
+    /// A folder with busybox, its applets, and the workout.
     bin: PathBuf,
     script: PathBuf,
 }
@@ -34,6 +34,7 @@ impl Files {
         let (kernel, root) = image;
         let mut root = root.clone();
         root.file("measure", 0o755, whole(workloads, scale, true).into_bytes())?;
+        root.file("bin/workout", 0o755, embedded::WORKOUT.to_vec())?;
         let program = root.get("bin/busybox").context("the image has no busybox")?;
         let files = Self {
             kernel: folder.join("kernel"),
@@ -42,9 +43,11 @@ impl Files {
             script: folder.join("script"),
         };
         std::fs::create_dir(&files.bin)?;
-        let busybox = files.bin.join("busybox");
-        std::fs::write(&busybox, program)?;
-        std::fs::set_permissions(&busybox, PermissionsExt::from_mode(0o755))?;
+        for (name, bytes) in [("busybox", program), ("workout", embedded::WORKOUT)] {
+            let path = files.bin.join(name);
+            std::fs::write(&path, bytes)?;
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755))?;
+        }
         for applet in busybox::applets(program).context("busybox does not name its applets")? {
             let link = files.bin.join(applet.rsplit('/').next().unwrap_or(applet));
             if !link.exists() {
@@ -100,17 +103,25 @@ impl Contender {
         let output = child.stdout.take().context("no output")?;
         let timings = timing::read(output, began);
         let rest = child.wait_with_output()?;
+        let said = String::from_utf8_lossy(&rest.stderr);
         if !rest.status.success() {
-            bail!("ended with {}: {}", rest.status, String::from_utf8_lossy(&rest.stderr).trim());
+            bail!("ended with {}: {}", rest.status, said.trim());
         }
-        timings
+        let mut timings = timings?;
+        if let Self::Ringfence { .. } = self {
+            let statistics = said.lines().last().context("it gave no statistics")?;
+            timings.engine =
+                Some(serde_json::from_str(statistics).context("its statistics are not as known")?);
+        }
+        Ok(timings)
     }
 
     fn command(&self, files: &Files) -> Command {
         match self {
             Self::Native => {
                 let mut command = Command::new(files.bin.join("sh"));
-                command.arg(&files.script).env("PATH", &files.bin).env("BUSYBOX", files.bin.join("busybox"));
+                command.arg(&files.script).env("PATH", &files.bin);
+                command.env("BUSYBOX", files.bin.join("busybox")).env("WORKOUT", files.bin.join("workout"));
                 command
             }
             Self::Qemu => {
@@ -135,6 +146,8 @@ impl Contender {
                 command.args([
                     "run",
                     "--quiet",
+                    "--stats",
+                    "--json",
                     "--memory",
                     "512M",
                     "--engine",

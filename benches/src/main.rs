@@ -92,7 +92,7 @@ fn measure(arguments: &Arguments) -> Result<()> {
         }
     }
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&table.rows())?)
+        println!("{}", serde_json::to_string_pretty(&table.outcome())?)
     } else {
         print!("{table}")
     }

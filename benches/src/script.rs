@@ -59,6 +59,36 @@ pub const WORKLOADS: &[Workload] = &[
         about: "fork and exec of a static program",
         script: "i=0; while [ $i -lt $((100 * N)) ]; do \"$BUSYBOX\" true; i=$((i + 1)); done; echo $i",
     },
+    Workload {
+        name: "syscall",
+        about: "system calls that do next to nothing",
+        script: "dd if=/dev/zero of=/dev/null bs=1 count=$((20000 * N)) 2>/dev/null && echo done",
+    },
+    Workload {
+        name: "compute",
+        about: "compiled code: AES, big numbers, matrices, sorting, tables",
+        script: "\"$WORKOUT\" compute --stream 1 --scale $N | md5sum",
+    },
+    Workload {
+        name: "float",
+        about: "compiled code: SSE and x87",
+        script: "\"$WORKOUT\" float --scale $N | md5sum",
+    },
+    Workload {
+        name: "pingpong",
+        about: "messages through pipes, between processes",
+        script: "\"$WORKOUT\" pipe --scale $N | md5sum",
+    },
+    Workload {
+        name: "memory",
+        about: "mappings made, changed, shared, faulted in",
+        script: "\"$WORKOUT\" mmap --scale $N | md5sum",
+    },
+    Workload {
+        name: "threads",
+        about: "atomics, locks, futexes",
+        script: "\"$WORKOUT\" threads --scale $N | md5sum",
+    },
 ];
 
 /// The mark of user space.
@@ -68,7 +98,7 @@ pub const UP: &str = "@up";
 pub fn whole(workloads: &[&Workload], scale: u32, guest: bool) -> String {
     let mut script = format!("#!/bin/sh\nN={scale}\n");
     if guest {
-        script += "export PATH=/bin\nBUSYBOX=/bin/busybox\n\
+        script += "export PATH=/bin\nBUSYBOX=/bin/busybox\nWORKOUT=/bin/workout\n\
                    mkdir -p /proc /dev /tmp\nmount -t proc proc /proc\nmount -t devtmpfs dev /dev 2>/dev/null\nmount -t tmpfs tmp /tmp\n";
     }
     script += &format!("echo {UP}\n");

@@ -20,6 +20,17 @@ pub struct Table {
     seconds: BTreeMap<String, BTreeMap<String, Vec<f64>>>,
     /// By workload: the digest that all must agree on.
     results: BTreeMap<String, String>,
+    /// By contender: instructions a second, one number for each round.
+    speeds: BTreeMap<String, Vec<f64>>,
+}
+
+/// All of the outcome as data.
+#[derive(Debug, Serialize)]
+pub struct Outcome {
+    rows: Vec<Row>,
+    /// By engine: guest instructions a second over whole runs, boot and idle time included; medians. Engines that do
+    /// not count instructions are left out.
+    instructions_per_second: BTreeMap<String, f64>,
 }
 
 /// A contender's outcome for a workload.
@@ -47,7 +58,7 @@ impl Table {
     /// No rounds yet.
     pub fn new(contenders: &[Contender]) -> Self {
         let contenders = contenders.iter().map(Contender::name).collect();
-        Self { contenders, seconds: BTreeMap::new(), results: BTreeMap::new() }
+        Self { contenders, seconds: BTreeMap::new(), results: BTreeMap::new(), speeds: BTreeMap::new() }
     }
 
     /// Takes a round in. A result that differs from another contender's is an error.
@@ -60,6 +71,9 @@ impl Table {
         if *contender != Contender::Native {
             note(BOOT, timings.up);
         }
+        if let Some(counted) = timings.engine {
+            self.speeds.entry(name.clone()).or_default().push(counted.instructions_per_second);
+        }
         for (workload, (time, result)) in timings.workloads {
             note(&workload, time);
             let agreed = self.results.entry(workload.clone()).or_insert_with(|| result.clone());
@@ -70,8 +84,17 @@ impl Table {
         Ok(())
     }
 
-    /// The outcome as data, in the order of the workloads.
-    pub fn rows(&self) -> Vec<Row> {
+    /// The outcome as data.
+    pub fn outcome(&self) -> Outcome {
+        Outcome { rows: self.rows(), instructions_per_second: self.speeds() }
+    }
+
+    fn speeds(&self) -> BTreeMap<String, f64> {
+        self.speeds.iter().map(|(name, speeds)| (name.clone(), median(speeds))).collect()
+    }
+
+    /// In the order of the workloads.
+    fn rows(&self) -> Vec<Row> {
         let names = WORKLOADS.iter().map(|workload| (workload.name, workload.about));
         let rows = std::iter::once((BOOT, "from the program's start to the guest's user space")).chain(names);
         rows.filter_map(|(name, about)| Some(self.row(name, about, self.seconds.get(name)?))).collect()
@@ -128,6 +151,9 @@ impl fmt::Display for Table {
             }
             writeln!(f, " | {}", row.about)?;
         }
+        for (name, speed) in self.speeds() {
+            writeln!(f, "{name}: {:.1} million guest instructions a second, boot included", speed / 1e6)?;
+        }
         writeln!(f, "×: times the host's own time; q: QEMU's time over this one. Medians.")
     }
 }
@@ -135,11 +161,16 @@ impl fmt::Display for Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::timing::Counted;
     use std::time::Duration;
 
     fn timings(up: u64, shell: u64, result: &str) -> Timings {
         let shell = (Duration::from_millis(shell), result.to_owned());
-        Timings { up: Duration::from_millis(up), workloads: [("shell".to_owned(), shell)].into() }
+        Timings {
+            up: Duration::from_millis(up),
+            workloads: [("shell".to_owned(), shell)].into(),
+            engine: None,
+        }
     }
 
     #[test]
@@ -154,6 +185,18 @@ mod tests {
         let qemu = &rows[1].cells[1];
         assert_eq!((qemu.median, qemu.times_native), (1.0, Some(10.0)));
         assert!(table.to_string().contains("10.0×"));
+    }
+
+    #[test]
+    fn speeds_are_medians_too() {
+        let engine = Contender::Ringfence { program: "ringfence".into(), engine: "interpret".to_owned() };
+        let mut table = Table::new(std::slice::from_ref(&engine));
+        for speed in [60e6, 80e6, 10e6] {
+            let engine_said = Some(Counted { instructions_per_second: speed });
+            table.add(&engine, Timings { engine: engine_said, ..timings(1, 1, "r") }).unwrap();
+        }
+        assert_eq!(table.outcome().instructions_per_second["interpret"], 60e6);
+        assert!(table.to_string().contains("interpret: 60.0 million"));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use serde::Deserialize;
 
 use crate::script::UP;
 
@@ -15,6 +16,16 @@ pub struct Timings {
     pub up: Duration,
     /// Each workload: its time, and the digest of its result.
     pub workloads: BTreeMap<String, (Duration, String)>,
+    /// What the engine counted, where there is one of ours.
+    pub engine: Option<Counted>,
+}
+
+/// What matters here of the JSON that `ringfence run --stats --json` prints: over the whole run, from the start of the
+/// machine to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+pub struct Counted {
+    /// Guest instructions a second.
+    pub instructions_per_second: f64,
 }
 
 /// Reads the output of a run that began at `began` to its end.
