@@ -392,6 +392,11 @@ impl Translated {
         let block = self.store.block(number);
         let (offset, start) = block.site(host);
         let near = block.near();
+        if !checked && block.is_flagless(host) {
+            // SETO's AL and LAHF's AH, see `Assembler::save_flags`.
+            let saved = self.frame.frame().saved_flags;
+            self.tier.set_status(saved >> 8 & STATUS & 0xff | (saved & 1) << 11);
+        }
         let ram_page = block.page;
         self.tier.set_rip(page.wrapping_add(u64::from(offset)));
         if host >= near && host < near + POLL_BYTES as u32 {

@@ -68,6 +68,8 @@ pub(crate) struct Emitted {
     /// Host offset → guest offset in the page, ascending.
     pub sites: Vec<(u32, u16)>,
     pub links: Vec<Link>,
+    /// Host offsets of instructions that may fault while the flags are in the frame.
+    pub flagless: Vec<u32>,
 }
 
 /// What the translator must know about its surroundings.
@@ -95,6 +97,8 @@ pub(crate) struct Emitter<'a> {
     pub site: Site,
     /// Page crossings and absent entries found by comparison: to be landed at a stub for the instruction.
     pub misses: Vec<(Hole, u16)>,
+    /// Host offsets of instructions that may fault while the flags are in the frame.
+    pub flagless: Vec<u32>,
     /// Jumps to a stub that restores the flags and gives the instruction to the interpreter.
     pub slow: Vec<(Hole, u16)>,
     /// The next instruction is HLT or another that must stay together with an STI before it.
@@ -135,6 +139,7 @@ pub(crate) fn translate(
         offset: start,
         site: Site::Aligned,
         misses: Vec::new(),
+        flagless: Vec::new(),
         slow: Vec::new(),
         stays_together: false,
         links: Vec::new(),
@@ -224,16 +229,13 @@ impl<'a> Emitter<'a> {
         match instruction.mnemonic() {
             Mnemonic::Push | Mnemonic::Pop | Mnemonic::Leave => return self.stack(instruction),
             Mnemonic::Nop
-            | Mnemonic::Fnop
             | Mnemonic::Endbr64
             | Mnemonic::Endbr32
             | Mnemonic::Prefetchnta
             | Mnemonic::Prefetcht0
             | Mnemonic::Prefetcht1
             | Mnemonic::Prefetcht2
-            | Mnemonic::Prefetchw
-                if instruction.mnemonic() != Mnemonic::Fnop || key.fpu =>
-            {
+            | Mnemonic::Prefetchw => {
                 return Next::Following;
             }
             Mnemonic::Cld if !key.direction => return Next::Following,
@@ -307,6 +309,7 @@ impl<'a> Emitter<'a> {
             stale,
             guest_bytes: (end - usize::from(start)) as u16,
             sites: self.sites,
+            flagless: self.flagless,
             links,
         }
     }

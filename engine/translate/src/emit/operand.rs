@@ -122,6 +122,10 @@ impl Emitter<'_> {
         asm.rorx(B, A, 48);
         asm.shrx(B, B, C);
         asm.lea(B, Some(B), Some((B, 0)), 0, true);
+        if checked {
+            // The table itself may not be open here: then this faults while the flags are in the frame.
+            self.flagless.push(asm.here() as u32);
+        }
         asm.load_gs_index8(B, B, if write { 8 } else { 0 });
         if checked {
             asm.mov_imm64(C, POISON);
