@@ -30,6 +30,11 @@ pub const HOLE_START: u64 = 0xc000_0000;
 /// Where it ends and high RAM begins: 4 GiB.
 pub const HOLE_END: u64 = 0x1_0000_0000;
 
+/// Address space reserved for guarded memory: RAM, then nothing. 8 TiB, none of it touched.
+pub const GUARDED: u64 = 1 << 43;
+/// Where the guard page lies in it; guarded RAM ends before. 128 GiB.
+const GUARD_AT: u64 = 1 << 37;
+
 /// The memory as `vm-memory` shows it to devices and loaders.
 pub type GuestMemoryView = GuestMemoryMmap<RegionWatch>;
 
@@ -38,6 +43,8 @@ pub type GuestMemoryView = GuestMemoryMmap<RegionWatch>;
 pub struct GuestMemory {
     base: NonNull<u8>,
     size: u64,
+    /// Bytes of address space behind `base` that are ours.
+    mapped: u64,
     view: GuestMemoryView,
     watch: Arc<Watch>,
 }
@@ -85,19 +92,21 @@ impl GuestMemory {
             return Err(MemoryError::Size(size));
         }
         let host = |source| MemoryError::Host { size, source };
-        // SAFETY: a fresh anonymous mapping overlaps nothing.
-        let base = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                size as usize,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
-                -1,
-                0,
-            )
+        // Where the host limits address space, RAM alone must do; engines that need the guard say so.
+        let guarded = if size <= GUARD_AT { map(GUARDED, libc::PROT_NONE).ok() } else { None };
+        let (base, mapped) = match guarded {
+            Some(base) => (base, GUARDED),
+            None => (map(size, libc::PROT_READ | libc::PROT_WRITE).map_err(host)?, size),
         };
-        if base == libc::MAP_FAILED {
-            return Err(host(io::Error::last_os_error()));
+        if mapped == GUARDED {
+            // SAFETY: the first part of the mapping just made.
+            let opened = unsafe { libc::mprotect(base, size as usize, libc::PROT_READ | libc::PROT_WRITE) };
+            if opened != 0 {
+                let error = io::Error::last_os_error();
+                // SAFETY: our own mapping, which nobody has seen yet.
+                unsafe { libc::munmap(base, mapped as usize) };
+                return Err(host(error));
+            }
         }
         // Huge pages halve the cost of a TLB miss; a host without them is merely slower.
         // SAFETY: advice on the mapping just made.
@@ -111,7 +120,7 @@ impl GuestMemory {
             regions.push(region(base, low, size - low, GuestPhys(HOLE_END), &watch).map_err(host)?);
         }
         let view = GuestMemoryMmap::from_regions(regions).map_err(|e| host(io::Error::other(e)))?;
-        Ok(Self { base, size, view, watch })
+        Ok(Self { base, size, mapped, view, watch })
     }
 
     /// Bytes of RAM.
@@ -142,6 +151,13 @@ impl GuestMemory {
     /// Where the mapping starts in the host's address space: for engines whose code addresses it directly.
     pub fn host_base(&self) -> NonNull<u8> {
         self.base
+    }
+
+    /// An address of the host in the middle of the guard that follows RAM: nothing is mapped from half of
+    /// [`GUARDED`] before its end, so engines whose code addresses memory directly lead wrong accesses there.
+    /// `None` where the host gave no guard.
+    pub fn guard(&self) -> Option<u64> {
+        (self.mapped == GUARDED).then(|| self.base.as_ptr() as u64 + GUARD_AT)
     }
 
     /// The place of a guest-physical address in RAM; `None` for the hole and beyond the end.
@@ -307,6 +323,14 @@ impl GuestMemory {
     }
 }
 
+/// A fresh anonymous mapping.
+fn map(len: u64, protection: i32) -> io::Result<*mut libc::c_void> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: a fresh anonymous mapping overlaps nothing.
+    let base = unsafe { libc::mmap(std::ptr::null_mut(), len as usize, protection, flags, -1, 0) };
+    if base == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(base) }
+}
+
 fn region(
     base: NonNull<u8>,
     start: u64,
@@ -329,7 +353,7 @@ fn region(
 impl Drop for GuestMemory {
     fn drop(&mut self) {
         // SAFETY: our own mapping; the view, which borrows it, goes with us and cannot be cloned out.
-        unsafe { libc::munmap(self.base.as_ptr().cast(), self.size as usize) };
+        unsafe { libc::munmap(self.base.as_ptr().cast(), self.mapped as usize) };
     }
 }
 
@@ -387,6 +411,14 @@ mod tests {
         let generation = memory.watch().cache_code(RamOffset(0x5000), 16);
         memory.view().write_slice(&[0xcc; 4], GuestAddress(0x5008)).unwrap();
         assert_ne!(memory.watch().generation(5), generation);
+    }
+
+    #[test]
+    fn memory_is_guarded_where_the_host_has_the_address_space() {
+        let memory = GuestMemory::new(0x10_0000).unwrap();
+        let guard = memory.guard().expect("8 TiB of address space");
+        assert_eq!(guard - memory.host_base().as_ptr() as u64, GUARD_AT);
+        assert!(memory.range(GuestPhys(0x10_0000), 1).is_err());
     }
 
     #[test]

@@ -61,12 +61,22 @@ pub(crate) struct Contexts {
     heads: Vec<u32>,
     writers: Vec<Writer>,
     ram: u64,
+    guard: u64,
 }
 
 impl Contexts {
-    /// None yet. `ram` is the host address of guest RAM, which has `pages` pages.
-    pub fn new(ram: u64, pages: usize) -> Self {
-        Self { list: Vec::new(), current: 0, clock: 0, heads: vec![NONE; pages], writers: Vec::new(), ram }
+    /// None yet. `ram` is the host address of guest RAM, which has `pages` pages; `guard` that of
+    /// the page that absent pages lead to.
+    pub fn new(ram: u64, guard: u64, pages: usize) -> Self {
+        Self {
+            list: Vec::new(),
+            current: 0,
+            clock: 0,
+            heads: vec![NONE; pages],
+            writers: Vec::new(),
+            ram,
+            guard,
+        }
     }
 
     /// Makes the context of `view` the current one and gives the GS bases of all views of its address space.
@@ -94,7 +104,7 @@ impl Contexts {
 
     fn make(&mut self, view: View, frame: &FramePage) -> io::Result<usize> {
         if self.list.len() < MOST {
-            self.list.push(Context { view, map: ShadowMap::new(frame)?, used: 0 });
+            self.list.push(Context { view, map: ShadowMap::new(frame, self.guard)?, used: 0 });
             return Ok(self.list.len() - 1);
         }
         let oldest = (0..self.list.len()).min_by_key(|&n| self.list[n].used).unwrap_or(0);

@@ -60,6 +60,8 @@ pub(crate) struct Frame {
     pub event_waits: u64,
     /// Where STI reads: [`Frame::calm`], or nowhere to make it fault because an interrupt waits.
     pub sti_poll: u64,
+    /// The host address that absent pages lead to.
+    pub guard: u64,
     /// The routine that leaves translated code.
     pub leave: u64,
     /// Why translated code was left: an [`ExitKind`].

@@ -7,13 +7,15 @@
 //!   host address = guest address + map[page].{read, write}
 //! ```
 //!
-//! There is no comparison. An absent entry holds [`POISON`], which makes the sum non-canonical, so that
+//! There is no comparison. An absent entry leads to the guard behind guest RAM, where nothing is mapped, so that
 //! the access itself faults and the signal handler takes the slow way. The table is 1 TiB of address
 //! space; the parts of it in use (*granules*, 64 KiB of table for 16 MiB of guest addresses) are opened and
 //! poisoned when first needed. A lookup in a closed granule faults as well.
 //!
-//! The table is indexed with bits 12–47 of the guest address while the whole address is added, so a
-//! non-canonical guest address stays non-canonical.
+//! The table is indexed with bits 12–47 of the guest address while the whole address is added. So the low 48
+//! bits of every sum lie in the page that the entry names, or in the guard, whatever the guest puts into the
+//! upper bits; and if it puts anything there, the sum is not canonical. That is why an absent entry is not
+//! some constant that makes the sum non-canonical: an address made for it would cancel it.
 
 #![allow(unsafe_code)] // the table is raw memory shared with translated code
 
@@ -25,8 +27,8 @@ use rustc_hash::FxHashSet;
 use crate::frame::{FRAME_BYTES, FramePage};
 use crate::memory::Mapping;
 
-/// Added to a canonical address it gives a non-canonical one.
-pub(crate) const POISON: u64 = 0x4000_0000_0000_0000;
+/// An address that nothing is ever mapped at: for polls that shall fault.
+pub(crate) const NOWHERE: u64 = 0x4000_0000_0000_0000;
 
 /// Slots of the jump cache; indexed by the low 16 bits of the target.
 pub(crate) const JUMP_SLOTS: usize = 1 << 16;
@@ -70,6 +72,8 @@ struct Jump {
 /// The shadow map of one context.
 pub(crate) struct ShadowMap {
     mapping: Mapping,
+    /// The host address that absent pages lead to.
+    guard: u64,
     open: FxHashSet<usize>,
     filled: Vec<Filled>,
     jumps: Vec<Jump>,
@@ -79,12 +83,13 @@ pub(crate) struct ShadowMap {
 
 impl ShadowMap {
     /// An empty map, its frame aliased in front of it.
-    pub fn new(frame: &FramePage) -> io::Result<Self> {
+    pub fn new(frame: &FramePage, guard: u64) -> io::Result<Self> {
         let mapping = Mapping::reserve(HEAD + PAGES * ENTRY)?;
         mapping.open(0, JUMP_BYTES)?;
         mapping.overlay(JUMP_BYTES, frame.file(), FRAME_BYTES)?;
         let mut map = Self {
             mapping,
+            guard,
             open: FxHashSet::default(),
             filled: Vec::new(),
             jumps: Vec::new(),
@@ -124,31 +129,38 @@ impl ShadowMap {
             self.mapping.open(HEAD + granule * GRANULE, GRANULE)?;
             let first = granule * PAGES_IN_GRANULE;
             for page in first..first + PAGES_IN_GRANULE {
-                self.put(page as u64, POISON, POISON);
+                self.put(page as u64, None, None);
             }
             self.open.insert(granule);
         }
-        self.put(page, read.unwrap_or(POISON), write.unwrap_or(POISON));
+        self.put(page, read, write);
         self.filled.push(Filled { page, global });
         Ok(())
     }
 
-    /// The entry of a page: its addends for reads and writes.
-    pub fn entry(&self, linear: u64) -> (u64, u64) {
-        let page = linear >> 12 & (PAGES as u64 - 1);
+    /// The entry of a page: its addends for reads and writes, where granted.
+    pub fn entry(&self, linear: u64) -> (Option<u64>, Option<u64>) {
+        let page = page_of(linear);
         if !self.open.contains(&(page as usize / PAGES_IN_GRANULE)) {
-            return (POISON, POISON);
+            return (None, None);
         }
         let at = self.at(page).as_ptr();
         // SAFETY: the granule is open, so the entry is readable memory of ours.
-        unsafe { (at.read(), at.add(1).read()) }
+        let (read, write) = unsafe { (at.read(), at.add(1).read()) };
+        let absent = self.absent(page);
+        (Some(read).filter(|&e| e != absent), Some(write).filter(|&e| e != absent))
+    }
+
+    /// What an absent entry of a page holds: the way from the page to the guard.
+    fn absent(&self, page: u64) -> u64 {
+        self.guard.wrapping_sub(address_of(page))
     }
 
     /// Poisons a page's entry for writes if it leads to the host page that `addend` gives.
     pub fn forbid_write(&mut self, page: u64, host_page: u64) {
         let (read, write) = self.entry(page << 12);
-        if write != POISON && (((page << 28) as i64 >> 16) as u64).wrapping_add(write) == host_page {
-            self.put(page, read, POISON);
+        if write.is_some_and(|write| address_of(page).wrapping_add(write) == host_page) {
+            self.put(page, read, None);
         }
     }
 
@@ -156,7 +168,7 @@ impl ShadowMap {
     pub fn poison_page(&mut self, linear: u64) {
         let page = linear >> 12 & (PAGES as u64 - 1);
         if self.open.contains(&(page as usize / PAGES_IN_GRANULE)) {
-            self.put(page, POISON, POISON);
+            self.put(page, None, None);
         }
         // A target may be an instruction that runs on into the page.
         if !self.jump_pages.contains(&page) {
@@ -178,7 +190,7 @@ impl ShadowMap {
         let filled = std::mem::take(&mut self.filled);
         let (gone, kept): (Vec<_>, Vec<_>) = filled.into_iter().partition(|f| global_too || !f.global);
         for entry in &gone {
-            self.put(entry.page, POISON, POISON);
+            self.put(entry.page, None, None);
         }
         self.filled = kept;
         self.clear_jumps(global_too);
@@ -253,12 +265,13 @@ impl ShadowMap {
     }
 
     /// The granule of `page` must be open.
-    fn put(&mut self, page: u64, read: u64, write: u64) {
+    fn put(&mut self, page: u64, read: Option<u64>, write: Option<u64>) {
+        let absent = self.absent(page);
         let at = self.at(page).as_ptr();
         // SAFETY: the granule is open (every caller made sure), so the entry is writable memory of ours.
         unsafe {
-            at.write(read);
-            at.add(1).write(write);
+            at.write(read.unwrap_or(absent));
+            at.add(1).write(write.unwrap_or(absent));
         }
     }
 }
@@ -266,4 +279,9 @@ impl ShadowMap {
 /// The page number of a guest address, as the map is indexed.
 fn page_of(address: u64) -> u64 {
     address >> 12 & (PAGES as u64 - 1)
+}
+
+/// The canonical address of a page number.
+fn address_of(page: u64) -> u64 {
+    ((page << 28) as i64 >> 16) as u64
 }

@@ -27,7 +27,7 @@ use crate::emit::block::{Key, Surroundings};
 use crate::emit::site::{Site, Sites};
 use crate::enter;
 use crate::frame::{ExitKind, FramePage};
-use crate::map::POISON;
+use crate::map::NOWHERE;
 use crate::signal;
 use crate::store::{Source, Store};
 
@@ -105,11 +105,15 @@ impl Translated {
         attention: &Arc<Attention>,
         board: &Arc<dyn Board>,
     ) -> io::Result<Self> {
+        let guard = memory.guard().ok_or_else(|| {
+            io::Error::other("no 8 TiB of address space to guard guest memory with (see ulimit -v); use --engine interpret")
+        })?;
         let mut frame = FramePage::new()?;
         let calm = frame.address() as u64 + std::mem::offset_of!(crate::frame::Frame, calm) as u64;
         let fields = frame.frame();
         fields.poll = calm;
         fields.calm = calm;
+        fields.guard = guard;
         fields.leave = enter::leave as *const () as u64;
         let tier = Tier::new(index, model, Arc::clone(memory), Arc::clone(attention), Arc::clone(board));
         let pages = (memory.size() / PAGE_SIZE) as usize;
@@ -119,7 +123,7 @@ impl Translated {
             tier: Box::new(tier),
             memory: Arc::clone(memory),
             attention: Arc::clone(attention),
-            contexts: Contexts::new(memory.host_base().as_ptr() as u64, pages),
+            contexts: Contexts::new(memory.host_base().as_ptr() as u64, guard, pages),
             frame,
             store: Store::new()?,
             sites: Sites::default(),
@@ -260,7 +264,7 @@ impl Translated {
         frame.interrupts = system & IF;
         frame.system_flags = system & !(IF | AC | RF | VM) | RESERVED_ONE;
         frame.event_waits = u64::from(waits);
-        frame.sti_poll = if waits { POISON } else { frame.calm };
+        frame.sti_poll = if waits { NOWHERE } else { frame.calm };
         frame.fs_base = facts.fs_base;
         frame.gs_base = facts.gs_base;
         frame.fpu = fpu;
@@ -462,7 +466,7 @@ impl Translated {
                 return Ok(Repair::Site(Site::Unaligned));
             }
             let (read_entry, write_entry) = self.contexts.map().entry(linear);
-            if (if write { write_entry } else { read_entry }) == POISON {
+            if (if write { write_entry } else { read_entry }).is_none() {
                 let Some(mapped) = self.tier.probe(linear, write) else {
                     return Ok(if self.tier.is_device(linear, write) {
                         Repair::Site(Site::Checked)
@@ -494,7 +498,7 @@ impl Translated {
         for n in 1..AHEAD {
             for near in [page.wrapping_add(n * PAGE_SIZE), page.wrapping_sub(n * PAGE_SIZE)] {
                 // The same page table only: beyond its end the neighbours are no neighbours.
-                if near >> 21 != linear >> 21 || self.contexts.map().entry(near).0 != POISON {
+                if near >> 21 != linear >> 21 || self.contexts.map().entry(near).0.is_some() {
                     continue;
                 }
                 if let Some(mapped) = self.tier.peek(near) {
@@ -586,7 +590,7 @@ impl PollSwitch {
     }
 
     fn alarm(&self) {
-        self.set(POISON);
+        self.set(NOWHERE);
     }
 
     #[allow(unsafe_code)] // a word of the frame that other threads write

@@ -104,12 +104,6 @@ impl Assembler {
         self.imm32(value);
     }
 
-    /// `mov dst, imm64`
-    pub fn mov_imm64(&mut self, dst: u8, value: u64) {
-        self.bytes(&[Self::rex(true, 0, 0, dst), 0xb8 | dst & 7]);
-        self.bytes(&value.to_le_bytes());
-    }
-
     /// `mov dst, [base + index]`
     pub fn load(&mut self, dst: u8, base: u8, index: u8) {
         self.memory_sum(true, &[0x8b], dst, base, index);
@@ -228,11 +222,6 @@ impl Assembler {
         self.bytes(&[Self::rex(true, 0, 0, C), 0xc1, 0xe8 | C & 7, 12]); // shr C, 12
     }
 
-    /// `cmp a, b`
-    pub fn compare(&mut self, a: u8, b: u8) {
-        self.bytes(&[Self::rex(true, b, 0, a), 0x39, 0xc0 | (b & 7) << 3 | a & 7]);
-    }
-
     /// `lea dst, [rip + …]` so that it gives the address of the code at `position`.
     pub fn lea_code(&mut self, dst: u8, position: usize) {
         self.bytes(&[Self::rex(true, dst, 0, 0), 0x8d, (dst & 7) << 3 | 5]);
@@ -317,6 +306,12 @@ impl Assembler {
             self.bytes(&[0x66]);
         }
         self.memory_sum(size == 8, &[opcode | u8::from(size > 1)], reg, base, index);
+    }
+
+    /// `sub dst, gs:[disp]`
+    pub fn subtract_frame(&mut self, dst: u8, disp: i32) {
+        self.bytes(&[0x65, Self::rex(true, dst, 0, 0), 0x2b]);
+        self.gs_absolute(dst, disp);
     }
 
     /// `xor dst, gs:[disp]`
@@ -489,7 +484,7 @@ mod tests {
             a.status_to_a(-8);
             a.load_status_from_a();
             a.movzx16(B, A);
-            a.compare(B, C);
+            a.subtract_frame(C, -8);
             a.compare_frame_zero(-8);
             a.test_imm32(A, 0x200);
             a.or_frame(A, -8);
@@ -528,7 +523,7 @@ mod tests {
             "sahf",
             "mov rax,r13",
             "movzx r14d,r15w",
-            "cmp r14,r13",
+            "sub r13,[gs:0FFFFFFFFFFFFFFF8h]",
             "cmp qword [gs:0FFFFFFFFFFFFFFF8h],0",
             "test r15d,200h",
             "or r15,[gs:0FFFFFFFFFFFFFFF8h]",

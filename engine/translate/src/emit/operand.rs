@@ -5,10 +5,11 @@
 //!   rorx  B, A, 48                       bits 0–47 to the top
 //!   shrx  B, B, C                        C = 28: bits 12–47, the page number
 //!   lea   B, [B + B]
-//!   mov   B, gs:[B*8 + read or write]    the addend; POISON where nothing is mapped
+//!   mov   B, gs:[B*8 + read or write]    the addend; into the guard where nothing is mapped
 //!   mov   C, 64 - log2(size)
 //!   shlx  C, A, C                        the misaligned bits, at the top
-//!   lea   A, [A + C]                     a misaligned address becomes non-canonical
+//!   rorx  C, C, …                        and from there to bit 38
+//!   lea   A, [A + C]                     a misaligned address ends up in the guard behind RAM
 //!   mov   C, 28
 //!   …the instruction on [A + B]
 //! ```
@@ -22,10 +23,14 @@ use iced_x86::{Instruction, Register};
 use super::assembler::{A, Assembler, B, C, SHIFT};
 use super::block::Emitter;
 use crate::frame::{at, gpr_at};
-use crate::map::POISON;
+
+/// Where the misaligned bits go: each of their values leads from RAM (and from the guard page) to another place in
+/// [`base::GUARDED`] where nothing is mapped. At the top of the address they could be cancelled by what the
+/// guest has there.
+const MISALIGNED_AT: u32 = 38;
 
 /// Condition codes of Jcc.
-const ZERO: u8 = 4;
+const BELOW: u8 = 2;
 const NOT_ZERO: u8 = 5;
 
 /// How a site's accesses are checked.
@@ -128,9 +133,10 @@ impl Emitter<'_> {
         }
         asm.load_gs_index8(B, B, if write { 8 } else { 0 });
         if checked {
-            asm.mov_imm64(C, POISON);
-            asm.compare(B, C);
-            let absent = asm.jcc(ZERO);
+            asm.lea(C, Some(A), Some((B, 0)), 0, true);
+            asm.subtract_frame(C, at!(guard));
+            asm.compare_imm32(C, base::PAGE_SIZE as u32);
+            let absent = asm.jcc(BELOW);
             self.misses.push((absent, self.offset));
             asm.restore_flags(at!(saved_flags));
             asm.mov_imm32(C, SHIFT);
@@ -139,6 +145,7 @@ impl Emitter<'_> {
             let log2 = size.next_power_of_two().trailing_zeros();
             asm.mov_imm32(C, 64 - log2);
             asm.shlx(C, A, C);
+            asm.rorx(C, C, (64 - log2 - MISALIGNED_AT) as u8);
             asm.lea(A, Some(A), Some((C, 0)), 0, true);
             asm.mov_imm32(C, SHIFT);
         }
