@@ -12,7 +12,9 @@ mod watch;
 
 pub use address::{GuestPhys, PAGE_SIZE, RamOffset};
 pub use clock::VirtualClock;
-pub use memory::{GUARDED, GuestMemory, GuestMemoryView, HOLE_END, HOLE_START, MemoryError, OutOfRam};
+pub use memory::{
+    GUARD_AT, GUARDED, GuestMemory, GuestMemoryView, HOLE_END, HOLE_START, MemoryError, OutOfRam,
+};
 pub use saved::{Record, RestoreError, Saved};
 pub use scalar::Scalar;
 pub use watch::{RegionWatch, Watch};

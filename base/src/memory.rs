@@ -33,7 +33,7 @@ pub const HOLE_END: u64 = 0x1_0000_0000;
 /// Address space reserved for guarded memory: RAM, then nothing. 8 TiB, none of it touched.
 pub const GUARDED: u64 = 1 << 43;
 /// Where the guard page lies in it; guarded RAM ends before. 128 GiB.
-const GUARD_AT: u64 = 1 << 37;
+pub const GUARD_AT: u64 = 1 << 37;
 
 /// The memory as `vm-memory` shows it to devices and loaders.
 pub type GuestMemoryView = GuestMemoryMmap<RegionWatch>;

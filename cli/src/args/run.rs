@@ -98,7 +98,7 @@ pub struct RunArgs {
 /// What executes the guest's instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum EngineChoice {
-    /// The fastest on which every image boots: today the interpreter
+    /// The translator where the host can run it and the machine has one vCPU, else the interpreter
     Auto,
     /// The binary translator: guest code, rewritten, runs on the host's CPU; one vCPU
     Translate,

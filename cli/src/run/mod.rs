@@ -61,7 +61,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         awaits_command: !args.command.is_empty(),
         selftest: name == SELFTEST,
     };
-    let engine = vm::engine(args.engine);
+    let engine = vm::engine(args.engine, &config);
     let machine = Machine::build(config, images, &*engine, log).map_err(|error| explain(error, &name))?;
     let signals = signals::listen().map_err(cannot("listen to signals"))?;
     if interactive {

@@ -17,11 +17,12 @@ use super::ending::Ending;
 use crate::args::EngineChoice;
 use crate::console::{Log, Sink};
 
-/// The engine of this choice. Nobody gets the translator without asking until every image boots on it.
-pub fn engine(choice: EngineChoice) -> Box<dyn Engine> {
+/// The engine of this choice for a machine.
+pub fn engine(choice: EngineChoice, config: &VmConfig) -> Box<dyn Engine> {
     match choice {
-        EngineChoice::Translate => Box::new(Translator),
-        EngineChoice::Auto | EngineChoice::Interpret => Box::new(Interpreter),
+        EngineChoice::Auto if Translator::fits(config.vcpus, config.memory).is_err() => Box::new(Interpreter),
+        EngineChoice::Auto | EngineChoice::Translate => Box::new(Translator),
+        EngineChoice::Interpret => Box::new(Interpreter),
     }
 }
 
@@ -112,8 +113,12 @@ mod tests {
 
     #[test]
     fn engines_by_their_names() {
-        assert_eq!(engine(EngineChoice::Auto).name(), "interpret");
-        assert_eq!(engine(EngineChoice::Interpret).name(), "interpret");
-        assert_eq!(engine(EngineChoice::Translate).name(), "translate");
+        let one = VmConfig::default();
+        let two = VmConfig { vcpus: 2, ..one.clone() };
+        assert_eq!(engine(EngineChoice::Interpret, &one).name(), "interpret");
+        assert_eq!(engine(EngineChoice::Translate, &two).name(), "translate");
+        assert_eq!(engine(EngineChoice::Auto, &two).name(), "interpret");
+        let fastest = if Translator::fits(1, one.memory).is_ok() { "translate" } else { "interpret" };
+        assert_eq!(engine(EngineChoice::Auto, &one).name(), fastest);
     }
 }

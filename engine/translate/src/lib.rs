@@ -62,6 +62,27 @@ impl Translator {
     }
 }
 
+impl Translator {
+    /// Can it run a machine of so many vCPUs and bytes of memory on this host?
+    ///
+    /// # Errors
+    /// What is in the way, in words.
+    pub fn fits(vcpus: u32, memory: u64) -> Result<(), String> {
+        Self::supported()?;
+        if vcpus > 1 {
+            return Err("it runs one vCPU so far; use --vcpus 1 or --engine interpret".into());
+        }
+        let space = |bytes| memory::Mapping::reserve(bytes).is_ok();
+        if memory > base::GUARD_AT || !space(base::GUARDED as usize) {
+            return Err(
+                "guest memory cannot be guarded (more than 128 GiB, or ulimit -v); use --engine interpret"
+                    .into(),
+            );
+        }
+        Ok(())
+    }
+}
+
 impl Engine for Translator {
     fn name(&self) -> &'static str {
         "translate"
@@ -76,10 +97,7 @@ impl Engine for Translator {
         board: &Arc<dyn Board>,
     ) -> Result<Box<dyn Vcpu>, EngineError> {
         let unsupported = |reason| EngineError::Unsupported { engine: "translate", reason };
-        Self::supported().map_err(unsupported)?;
-        if model.vcpus > 1 {
-            return Err(unsupported("it runs one vCPU so far; use --vcpus 1 or --engine interpret".into()));
-        }
+        Self::fits(model.vcpus, memory.size()).map_err(unsupported)?;
         let vcpu = vcpu::Translated::new(index, *model, memory, attention, board)
             .map_err(|source| EngineError::Host { what: "memory for the translator", source })?;
         Ok(Box::new(vcpu))

@@ -37,7 +37,7 @@ const AHEAD: u64 = 16;
 const LONGEST_INSTRUCTION: u64 = 15;
 
 /// Instructions that the reference CPU executes at a stretch where nothing is translated.
-const STRETCH: u64 = 128;
+const STRETCH: u64 = 4096;
 
 /// A vCPU of the translator.
 pub(crate) struct Translated {
