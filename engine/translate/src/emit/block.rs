@@ -16,8 +16,7 @@
 //! interpreter.
 
 use iced_x86::{
-    Code, Decoder, DecoderError, EncodingKind, FlowControl, Instruction, InstructionInfoFactory, Mnemonic,
-    OpKind,
+    Decoder, DecoderError, EncodingKind, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpKind,
 };
 
 use super::assembler::{A, Assembler, B, Hole};
@@ -415,10 +414,7 @@ fn is_plain(instruction: &Instruction, key: Key) -> bool {
             | M::Lfs
             | M::Lgs
             | M::Hlt
-    ) && !matches!(instruction.code(), Code::Bt_rm16_r16 | Code::Bt_rm32_r32 | Code::Bt_rm64_r64 if has_memory(instruction))
-        && !(matches!(instruction.mnemonic(), M::Bt | M::Bts | M::Btr | M::Btc)
-            && has_memory(instruction)
-            && instruction.op1_kind() == OpKind::Register)
+    )
 }
 
 /// Does the instruction have an explicit memory operand?
