@@ -90,18 +90,9 @@ impl Scene {
 
 /// Control registers and EFER.
 fn control(source: &mut Source<'_>, mode: Mode) -> CpuState {
-    let mut state = CpuState::default();
-    state.cr0 = cr0::ET
-        | source.pick(&[
-            0,
-            cr0::MP,
-            cr0::MP | cr0::NE,
-            cr0::EM,
-            cr0::TS,
-            cr0::NE | cr0::WP,
-            cr0::WP,
-            cr0::AM,
-        ]);
+    let fpu =
+        source.pick(&[0, cr0::MP, cr0::MP | cr0::NE, cr0::EM, cr0::TS, cr0::NE | cr0::WP, cr0::WP, cr0::AM]);
+    let mut state = CpuState { cr0: cr0::ET | fpu, ..CpuState::default() };
     if mode != Mode::Real {
         state.cr0 |= cr0::PE;
     }
@@ -276,7 +267,7 @@ fn value(source: &mut Source<'_>) -> u64 {
         0 => 0,
         1 => u64::MAX - small,
         2 => small,
-        3 | 4 | 5 => DATA + small * 8,
+        3..=5 => DATA + small * 8,
         6 => DATA + 0x1000 - small,
         7 => CODE + small,
         8 => STACK_TOP - small * 8,

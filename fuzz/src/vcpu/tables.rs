@@ -145,7 +145,7 @@ pub fn descriptors(source: &mut Source<'_>, long: bool, pieces: &mut Pieces) {
         (0..64).map(|at| if at % 2 == 0 { STACK_TOP - 8 * at } else { STACK_TOP << 16 }).collect();
     pieces.push((TSS, bytes(&tss)));
     let vectors: Vec<u8> =
-        (0..256u32).flat_map(|n| ((0x1000 << 16) | (n * 3 & 0x1ff)).to_le_bytes()).collect();
+        (0..256u32).flat_map(|n| ((0x1000 << 16) | ((n * 3) & 0x1ff)).to_le_bytes()).collect();
     pieces.push((0, vectors));
 }
 
