@@ -6,6 +6,8 @@
 //! A write that crosses a page translates both pages before it stores a byte; a read-modify-write proves
 //! its right to write before it reads. So a faulting instruction has changed nothing.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use base::{GuestPhys, PAGE_SIZE, RamOffset, Scalar};
 use engine::Width as BusWidth;
 use x86::control::cr4;
@@ -103,13 +105,13 @@ impl Cpu {
                 return Ok(self.modify_ram(at, locked, change));
             }
         } else {
-            // Both pages must be writable before anything is read; a locked access that crosses pages is
-            // not atomic towards other vCPUs here.
+            // Both pages must be writable before anything is read.
             let view = self.mode.view;
             let second = self.second_page(linear, T::SIZE, segment)?;
             self.translate(linear, Access::Write, view, segment)?;
             self.translate(second, Access::Write, view, segment)?;
         }
+        let _bus = locked.then(lock_bus);
         let old = self.read::<T>(linear, segment)?;
         let new = change(old);
         self.write(linear, new, segment)?;
@@ -377,6 +379,13 @@ fn from_bytes(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(whole)
 }
 
+/// Locks the bus against other vCPUs' locked accesses that cross pages or are to devices. Such an access is not atomic
+/// towards a locked access to one of its two pages alone; software that relies on that is not known.
+fn lock_bus() -> MutexGuard<'static, ()> {
+    static BUS: Mutex<()> = Mutex::new(());
+    BUS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Cuts a device access into naturally aligned pieces of a width that a bus has.
 fn pieces(at: GuestPhys, len: usize) -> impl Iterator<Item = (GuestPhys, std::ops::Range<usize>)> {
     let mut done = 0;
@@ -389,7 +398,9 @@ fn pieces(at: GuestPhys, len: usize) -> impl Iterator<Item = (GuestPhys, std::op
         // A whole access of bus width stays whole even when unaligned: the chip decides what it thinks of it.
         let size = match left {
             1 | 2 | 4 | 8 if done == 0 => left,
-            _ => [8, 4, 2, 1].into_iter().find(|&s| s <= left && here.0.is_multiple_of(s as u64)).unwrap_or(1),
+            _ => {
+                [8, 4, 2, 1].into_iter().find(|&s| s <= left && here.0.is_multiple_of(s as u64)).unwrap_or(1)
+            }
         };
         let piece = done..done + size;
         done += size;
