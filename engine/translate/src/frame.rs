@@ -36,6 +36,9 @@ pub(crate) struct Frame {
     pub saved_flags: u64,
     /// The target of an indirect call while its return address is pushed.
     pub target: u64,
+    /// What lay where the last indirect call pushed its return address: if the target turns out to be no
+    /// address, the call has not happened.
+    pub under_call: u64,
     /// IF, as RFLAGS has it.
     pub interrupts: u64,
     /// AC, as RFLAGS has it.

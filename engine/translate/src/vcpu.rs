@@ -374,6 +374,16 @@ impl Translated {
         let mut registers = [0; 16];
         registers.copy_from_slice(self.tier.registers());
         let change = i64::from(instruction.stack_pointer_increment());
+        if change < 0
+            && let Some(mapped) = self.tier.probe(registers[4], true)
+        {
+            // A call: its return address goes as well.
+            let under = self.frame.frame().under_call;
+            let at = mapped.page.plus(registers[4] % PAGE_SIZE);
+            if registers[4] % PAGE_SIZE <= PAGE_SIZE - 8 {
+                self.memory.store(at, under);
+            }
+        }
         registers[4] = registers[4].wrapping_sub(change as u64);
         self.tier.set_registers(&registers);
     }

@@ -70,7 +70,14 @@ impl Emitter<'_> {
                     return Next::Interpret;
                 }
                 self.asm.store_frame(at!(target), A);
-                self.push_return(instruction);
+                let next = instruction.next_ip() as i32;
+                self.push(|emitter| {
+                    emitter.asm.load(C, A, B);
+                    emitter.asm.store_frame(at!(under_call), C);
+                    emitter.asm.load_frame(C, at!(page));
+                    emitter.asm.lea(C, Some(C), None, next, true);
+                    C
+                });
                 self.asm.load_frame(A, at!(target));
                 self.jump_indirect();
             }
