@@ -13,7 +13,7 @@ mod watch;
 pub use address::{GuestPhys, PAGE_SIZE, RamOffset};
 pub use clock::VirtualClock;
 pub use memory::{
-    GUARD_AT, GUARDED, GuestMemory, GuestMemoryView, HOLE_END, HOLE_START, MemoryError, OutOfRam,
+    GuestMemory, GuestMemoryView, HOLE_END, HOLE_START, MemoryError, OutOfRam, PERIOD, PERIOD_BITS,
 };
 pub use saved::{Record, RestoreError, Saved};
 pub use scalar::Scalar;

@@ -30,10 +30,17 @@ pub const HOLE_START: u64 = 0xc000_0000;
 /// Where it ends and high RAM begins: 4 GiB.
 pub const HOLE_END: u64 = 0x1_0000_0000;
 
-/// Address space reserved for guarded memory: RAM, then nothing. 8 TiB, none of it touched.
-pub const GUARDED: u64 = 1 << 43;
-/// Where the guard page lies in it; guarded RAM ends before. 128 GiB.
-pub const GUARD_AT: u64 = 1 << 37;
+/// How far the copies of guarded memory are apart: 16 TiB. At each such distance from RAM, up and down, as
+/// many bytes are reserved as RAM and its guard take, and nothing is ever mapped there. So an address
+/// whose upper bits are wrong leads nowhere.
+pub const PERIOD: u64 = 1 << PERIOD_BITS;
+/// Its logarithm.
+pub const PERIOD_BITS: u32 = 44;
+/// Bytes of the guard behind RAM.
+const GUARD: u64 = 0x1_0000;
+/// Where user space ends (Linux, four-level paging).
+const USER_END: u64 = 1 << 47;
+const HUGE_PAGE: u64 = 1 << 21;
 
 /// The memory as `vm-memory` shows it to devices and loaders.
 pub type GuestMemoryView = GuestMemoryMmap<RegionWatch>;
@@ -43,8 +50,8 @@ pub type GuestMemoryView = GuestMemoryMmap<RegionWatch>;
 pub struct GuestMemory {
     base: NonNull<u8>,
     size: u64,
-    /// Bytes of address space behind `base` that are ours.
-    mapped: u64,
+    /// What is mapped or reserved for it: RAM first.
+    windows: Vec<Window>,
     view: GuestMemoryView,
     watch: Arc<Watch>,
 }
@@ -93,20 +100,17 @@ impl GuestMemory {
         }
         let host = |source| MemoryError::Host { size, source };
         // Where the host limits address space, RAM alone must do; engines that need the guard say so.
-        let guarded = if size <= GUARD_AT { map(GUARDED, libc::PROT_NONE).ok() } else { None };
-        let (base, mapped) = match guarded {
-            Some(base) => (base, GUARDED),
-            None => (map(size, libc::PROT_READ | libc::PROT_WRITE).map_err(host)?, size),
-        };
-        if mapped == GUARDED {
-            // SAFETY: the first part of the mapping just made.
-            let opened = unsafe { libc::mprotect(base, size as usize, libc::PROT_READ | libc::PROT_WRITE) };
-            if opened != 0 {
-                let error = io::Error::last_os_error();
-                // SAFETY: our own mapping, which nobody has seen yet.
-                unsafe { libc::munmap(base, mapped as usize) };
-                return Err(host(error));
+        let (base, windows) = match guarded_windows(size) {
+            Some(guarded) => guarded,
+            None => {
+                let ram = Window::anywhere(size).map_err(host)?;
+                (ram.start, vec![ram])
             }
+        };
+        let base = base as *mut libc::c_void;
+        // SAFETY: within the first window, which is ours and which nobody has seen yet.
+        if unsafe { libc::mprotect(base, size as usize, libc::PROT_READ | libc::PROT_WRITE) } != 0 {
+            return Err(host(io::Error::last_os_error()));
         }
         // Huge pages halve the cost of a TLB miss; a host without them is merely slower.
         // SAFETY: advice on the mapping just made.
@@ -120,7 +124,7 @@ impl GuestMemory {
             regions.push(region(base, low, size - low, GuestPhys(HOLE_END), &watch).map_err(host)?);
         }
         let view = GuestMemoryMmap::from_regions(regions).map_err(|e| host(io::Error::other(e)))?;
-        Ok(Self { base, size, mapped, view, watch })
+        Ok(Self { base, size, windows, view, watch })
     }
 
     /// Bytes of RAM.
@@ -153,11 +157,12 @@ impl GuestMemory {
         self.base
     }
 
-    /// An address of the host in the middle of the guard that follows RAM: nothing is mapped from half of
-    /// [`GUARDED`] before its end, so engines whose code addresses memory directly lead wrong accesses there.
-    /// `None` where the host gave no guard.
+    /// A host address in the guard behind RAM, with 8 KiB after it where nothing is mapped: engines whose code addresses
+    /// memory directly lead wrong accesses there. Neither there nor in RAM does it matter what is added in
+    /// multiples of [`PERIOD`]: the sum is an address of RAM, or nothing is mapped there.
+    /// `None` where the host gave no address space for this.
     pub fn guard(&self) -> Option<u64> {
-        (self.mapped == GUARDED).then(|| self.base.as_ptr() as u64 + GUARD_AT)
+        (self.windows.len() > 1).then(|| self.base.as_ptr() as u64 + self.size + GUARD / 2)
     }
 
     /// The place of a guest-physical address in RAM; `None` for the hole and beyond the end.
@@ -323,12 +328,66 @@ impl GuestMemory {
     }
 }
 
-/// A fresh anonymous mapping.
-fn map(len: u64, protection: i32) -> io::Result<*mut libc::c_void> {
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-    // SAFETY: a fresh anonymous mapping overlaps nothing.
-    let base = unsafe { libc::mmap(std::ptr::null_mut(), len as usize, protection, flags, -1, 0) };
-    if base == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(base) }
+/// A range of the host's address space that is ours until dropped; nothing in it can be touched at first.
+#[derive(Debug)]
+struct Window {
+    start: u64,
+    len: u64,
+}
+
+impl Window {
+    /// Where the kernel likes.
+    fn anywhere(len: u64) -> io::Result<Self> {
+        Self::map(0, len, 0)
+    }
+
+    /// At `start` and nowhere else.
+    fn at(start: u64, len: u64) -> io::Result<Self> {
+        Self::map(start, len, libc::MAP_FIXED_NOREPLACE)
+    }
+
+    fn map(start: u64, len: u64, flags: i32) -> io::Result<Self> {
+        let flags = flags | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // SAFETY: a fresh anonymous mapping, which replaces nothing.
+        let got = unsafe { libc::mmap(start as *mut _, len as usize, libc::PROT_NONE, flags, -1, 0) };
+        if got == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let window = Self { start: got as u64, len };
+        // Kernels before 4.17 take the address as a wish.
+        if start != 0 && window.start != start { Err(io::ErrorKind::AddrInUse.into()) } else { Ok(window) }
+    }
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        // SAFETY: our own mapping; whoever dropped us has no pointer into it any more.
+        unsafe { libc::munmap(self.start as *mut _, self.len as usize) };
+    }
+}
+
+/// Reserves room for RAM of `size` bytes and its guard, and its copies at every multiple of [`PERIOD`]. Gives
+/// where RAM goes, aligned for huge pages.
+fn guarded_windows(size: u64) -> Option<(u64, Vec<Window>)> {
+    if size > PERIOD / 4 {
+        return None;
+    }
+    let len = size + GUARD + HUGE_PAGE;
+    // What was in the way stays reserved until the end, so that the next try is elsewhere.
+    let mut tried = Vec::new();
+    for _ in 0..8 {
+        let first = Window::anywhere(len).ok()?;
+        let start = first.start;
+        let others = (start % PERIOD..USER_END - HUGE_PAGE).step_by(PERIOD as usize).filter(|&at| at != start);
+        match others.map(|at| Window::at(at, len.min(USER_END - PAGE_SIZE - at))).collect::<io::Result<Vec<_>>>() {
+            Ok(others) => {
+                let windows = std::iter::once(first).chain(others).collect();
+                return Some((start.next_multiple_of(HUGE_PAGE), windows));
+            }
+            Err(_) => tried.push(first),
+        }
+    }
+    None
 }
 
 fn region(
@@ -348,13 +407,6 @@ fn region(
     };
     let region = region.map_err(io::Error::other)?;
     GuestRegionMmap::new(region, GuestAddress(at.0)).ok_or_else(|| io::ErrorKind::InvalidInput.into())
-}
-
-impl Drop for GuestMemory {
-    fn drop(&mut self) {
-        // SAFETY: our own mapping; the view, which borrows it, goes with us and cannot be cloned out.
-        unsafe { libc::munmap(self.base.as_ptr().cast(), self.mapped as usize) };
-    }
 }
 
 #[cfg(test)]
@@ -416,8 +468,14 @@ mod tests {
     #[test]
     fn memory_is_guarded_where_the_host_has_the_address_space() {
         let memory = GuestMemory::new(0x10_0000).unwrap();
-        let guard = memory.guard().expect("8 TiB of address space");
-        assert_eq!(guard - memory.host_base().as_ptr() as u64, GUARD_AT);
+        let base = memory.host_base().as_ptr() as u64;
+        let guard = memory.guard().expect("a few MiB of address space, eight times");
+        assert!(guard > base + memory.size() && base.is_multiple_of(HUGE_PAGE));
+        // Nothing else can be mapped at any of the copies of RAM and guard.
+        for at in (base % PERIOD..USER_END).step_by(PERIOD as usize) {
+            assert!(Window::at(at, memory.size()).is_err(), "{at:#x}");
+            assert!(Window::at(at + guard - base, 2 * PAGE_SIZE).is_err(), "{at:#x}");
+        }
         assert!(memory.range(GuestPhys(0x10_0000), 1).is_err());
     }
 

@@ -147,7 +147,7 @@ impl Contexts {
         let mut at = std::mem::replace(&mut self.heads[ram_page], NONE);
         while at != NONE {
             let writer = self.writers[at as usize];
-            self.list[usize::from(writer.context)].map.forbid_write(writer.page, host);
+            self.list[usize::from(writer.context)].map.forbid_write(writer.page << 12, host);
             at = writer.next;
         }
     }

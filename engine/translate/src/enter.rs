@@ -54,7 +54,7 @@ pub(crate) unsafe extern "C" fn enter(frame: *mut Frame) {
         "2:",
         "push qword ptr [rdi + {flags}]",
         "popfq",
-        "mov r13d, 28",
+        "mov r13, gs:[{write_table}]",
         "mov rax, gs:[{g} + 0]",
         "mov rcx, gs:[{g} + 8]",
         "mov rdx, gs:[{g} + 16]",
@@ -80,6 +80,7 @@ pub(crate) unsafe extern "C" fn enter(frame: *mut Frame) {
         ymm = const YMM,
         g = const at!(gpr),
         entry = const at!(entry),
+        write_table = const at!(write_table),
     )
 }
 

@@ -6,7 +6,7 @@
 //! ```text
 //!      GS - JUMP_CACHE - 4096        GS - 4096          GS
 //!   ───┬───────────────────────────────┬──────────────────┬──────────────────────────────
-//!      │ jump cache of the context     │ frame (alias)    │ shadow map: 2^36 × 16 bytes
+//!      │ jump cache of the context     │ frame (alias)    │ shadow map: reads, writes   
 //!   ───┴───────────────────────────────┴──────────────────┴──────────────────────────────
 //! ```
 
@@ -34,6 +34,8 @@ pub(crate) struct Frame {
     pub gs_base: u64,
     /// Scratch of the flag-saving sequences.
     pub saved_flags: u64,
+    /// Keeps a scratch register within one sequence.
+    pub spare: u64,
     /// The target of an indirect call while its return address is pushed.
     pub target: u64,
     /// What lay where the last indirect call pushed its return address: if the target turns out to be no
@@ -63,8 +65,21 @@ pub(crate) struct Frame {
     pub event_waits: u64,
     /// Where STI reads: [`Frame::calm`], or nowhere to make it fault because an interrupt waits.
     pub sti_poll: u64,
-    /// The host address that absent pages lead to.
-    pub guard: u64,
+    /// What to add to a sum to tell whether it lies in the guard.
+    pub minus_guard: u64,
+    /// The present context's table for writes: what `C` holds between instructions.
+    pub write_table: u64,
+    /// From the table for reads to that for writes.
+    pub table_bytes: u64,
+    /// Masks for PEXT, by the logarithm of the access size: the page number, and the bits below that must be
+    /// zero.
+    pub page_and_low: [u64; 4],
+    /// Masks for PEXT: the offset in the page; bit 12; all but the low 13 bits.
+    pub in_page: u64,
+    /// See `in_page`.
+    pub carry: u64,
+    /// See `in_page`.
+    pub beyond: u64,
     /// The routine that leaves translated code.
     pub leave: u64,
     /// Why translated code was left: an [`ExitKind`].

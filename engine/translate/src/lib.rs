@@ -22,6 +22,7 @@ mod counts;
 mod emit;
 mod enter;
 mod frame;
+mod host;
 mod map;
 mod memory;
 mod signal;
@@ -72,12 +73,11 @@ impl Translator {
         if vcpus > 1 {
             return Err("it runs one vCPU so far; use --vcpus 1 or --engine interpret".into());
         }
-        let space = |bytes| memory::Mapping::reserve(bytes).is_ok();
-        if memory > base::GUARD_AT || !space(base::GUARDED as usize) {
-            return Err(
-                "guest memory cannot be guarded (more than 128 GiB, or ulimit -v); use --engine interpret"
-                    .into(),
-            );
+        let space = map::TABLE * 2;
+        if memory > base::PERIOD / 4 || memory::Mapping::reserve(space).is_err() {
+            return Err("there is no room for its tables (more than 4 TiB of guest memory, or ulimit -v); \
+                        use --engine interpret"
+                .into());
         }
         Ok(())
     }

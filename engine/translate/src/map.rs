@@ -1,27 +1,32 @@
 //! The shadow map of one context: guest-virtual page → what to add to an address to get the host's.
 //!
-//! A context is an address space (PCID) seen with the rights of one view. Its map is a flat table with
-//! two words a page, one for reads and one for writes:
+//! A context is an address space (PCID) seen with the rights of one view. Its map is two flat tables, one for reads
+//! and one for writes, with a *row* of eight words a page:
 //!
 //! ```text
-//!   host address = guest address + map[page].{read, write}
+//!   host address = guest address + table[page][guest address % 8]
 //! ```
 //!
-//! There is no comparison. An absent entry leads to the guard behind guest RAM, where nothing is mapped, so that
-//! the access itself faults and the signal handler takes the slow way. The table is 1 TiB of address
-//! space; the parts of it in use (*granules*, 64 KiB of table for 16 MiB of guest addresses) are opened and
-//! poisoned when first needed. A lookup in a closed granule faults as well.
+//! There is no comparison. Word 0 of a row leads to the page, if it may be accessed; the other seven, which belong to
+//! misaligned addresses, and the rows of absent pages lead to the guard behind guest RAM, where nothing is
+//! mapped, so that the access itself faults and the signal handler takes the slow way. (How accesses of less than
+//! eight bytes, and misaligned ones, find their word is the business of [`operand`](crate::emit::operand).)
+//! A table is 256 GiB of address space; the parts of it in use (*granules*, 16 KiB of table for 1 MiB of guest
+//! addresses) are opened and filled with ways to the guard when first needed. A lookup in a closed granule
+//! faults as well.
 //!
-//! The table is indexed with bits 12–47 of the guest address while the whole address is added. So the low 48
+//! The tables are indexed with bits 12–43 of the guest address while the whole address is added. So the low 44
 //! bits of every sum lie in the page that the entry names, or in the guard, whatever the guest puts into the
-//! upper bits; and if it puts anything there, the sum is not canonical. That is why an absent entry is not
-//! some constant that makes the sum non-canonical: an address made for it would cancel it.
+//! upper bits; and what the upper bits then make of it is one of the places that guest memory keeps empty
+//! ([`base::PERIOD`]), or no canonical address. That is why an absent entry is not some constant that makes the
+//! sum non-canonical: an address made for it would cancel it. Two pages 16 TiB apart share a row; the one that
+//! was filled last has it.
 
 #![allow(unsafe_code)] // the table is raw memory shared with translated code
 
 use std::io;
-use std::ptr::NonNull;
 
+use base::PERIOD;
 use rustc_hash::FxHashSet;
 
 use crate::frame::{FRAME_BYTES, FramePage};
@@ -37,13 +42,20 @@ pub(crate) const JUMP_BYTES: usize = JUMP_SLOTS * size_of::<JumpSlot>();
 /// The jump cache's offset from GS.
 pub(crate) const JUMP_AT: i32 = -((JUMP_BYTES + FRAME_BYTES) as i32);
 
-const ENTRY: usize = 16;
-const PAGES: usize = 1 << 36;
-const GRANULE: usize = 64 * 1024;
-const PAGES_IN_GRANULE: usize = GRANULE / ENTRY;
+/// Bits of the guest address that the tables are indexed with: 12–43.
+pub(crate) const PAGE_BITS: u32 = base::PERIOD_BITS - 12;
+/// Words in a row.
+const WORDS: usize = 8;
+/// Bytes of a row.
+const ROW: usize = 8 * WORDS;
+const PAGES: usize = 1 << PAGE_BITS;
+/// Bytes of a table; the one for writes follows the one for reads.
+pub(crate) const TABLE: usize = PAGES * ROW;
+const PAGES_IN_GRANULE: usize = 256;
+const GRANULE: usize = PAGES_IN_GRANULE * ROW;
 const HEAD: usize = JUMP_BYTES + FRAME_BYTES;
 
-/// The most granules a context keeps open; beyond that it is emptied. 64 MiB of table, 16 GiB of guest.
+/// The most granules a context keeps open; beyond that it is emptied. 32 MiB of tables, 1 GiB of guest.
 const MOST_GRANULES: usize = 1024;
 
 /// A cached branch target. `minus_target` is such that adding the target gives zero.
@@ -84,7 +96,7 @@ pub(crate) struct ShadowMap {
 impl ShadowMap {
     /// An empty map, its frame aliased in front of it.
     pub fn new(frame: &FramePage, guard: u64) -> io::Result<Self> {
-        let mapping = Mapping::reserve(HEAD + PAGES * ENTRY)?;
+        let mapping = Mapping::reserve(HEAD + 2 * TABLE)?;
         mapping.open(0, JUMP_BYTES)?;
         mapping.overlay(JUMP_BYTES, frame.file(), FRAME_BYTES)?;
         let mut map = Self {
@@ -104,9 +116,9 @@ impl ShadowMap {
         self.mapping.start() as u64 + HEAD as u64
     }
 
-    /// Bytes of table opened.
+    /// Bytes of tables opened.
     pub fn resident(&self) -> usize {
-        self.open.len() * GRANULE
+        self.open.len() * 2 * GRANULE
     }
 
     /// Enters a page: its addends for reads and writes; `None` stays or becomes poison.
@@ -120,18 +132,13 @@ impl ShadowMap {
         write: Option<u64>,
         global: bool,
     ) -> io::Result<()> {
-        let page = linear >> 12 & (PAGES as u64 - 1);
+        let page = page_of(linear);
         let granule = page as usize / PAGES_IN_GRANULE;
         if !self.open.contains(&granule) {
             if self.open.len() >= MOST_GRANULES {
                 self.empty();
             }
-            self.mapping.open(HEAD + granule * GRANULE, GRANULE)?;
-            let first = granule * PAGES_IN_GRANULE;
-            for page in first..first + PAGES_IN_GRANULE {
-                self.put(page as u64, None, None);
-            }
-            self.open.insert(granule);
+            self.open_granule(granule)?;
         }
         self.put(page, read, write);
         self.filled.push(Filled { page, global });
@@ -144,29 +151,30 @@ impl ShadowMap {
         if !self.open.contains(&(page as usize / PAGES_IN_GRANULE)) {
             return (None, None);
         }
-        let at = self.at(page).as_ptr();
-        // SAFETY: the granule is open, so the entry is readable memory of ours.
-        let (read, write) = unsafe { (at.read(), at.add(1).read()) };
+        // SAFETY: the granule is open, so the rows are readable memory of ours.
+        let (read, write) = unsafe { (self.row(page, false).read(), self.row(page, true).read()) };
         let absent = self.absent(page);
         (Some(read).filter(|&e| e != absent), Some(write).filter(|&e| e != absent))
     }
 
     /// What an absent entry of a page holds: the way from the page to the guard.
     fn absent(&self, page: u64) -> u64 {
-        self.guard.wrapping_sub(address_of(page))
+        self.guard.wrapping_sub(page << 12)
     }
 
-    /// Poisons a page's entry for writes if it leads to the host page that `addend` gives.
-    pub fn forbid_write(&mut self, page: u64, host_page: u64) {
-        let (read, write) = self.entry(page << 12);
-        if write.is_some_and(|write| address_of(page).wrapping_add(write) == host_page) {
+    /// Poisons the entry for writes of the page at `linear` if it leads to the host page that `addend` gives.
+    pub fn forbid_write(&mut self, linear: u64, host_page: u64) {
+        let page = page_of(linear);
+        let (read, write) = self.entry(linear);
+        // Which of the addresses that share the row is meant does not matter: RAM has no copies.
+        if write.is_some_and(|write| (page << 12).wrapping_add(write) % PERIOD == host_page % PERIOD) {
             self.put(page, read, None);
         }
     }
 
     /// Forgets one page.
     pub fn poison_page(&mut self, linear: u64) {
-        let page = linear >> 12 & (PAGES as u64 - 1);
+        let page = page_of(linear);
         if self.open.contains(&(page as usize / PAGES_IN_GRANULE)) {
             self.put(page, None, None);
         }
@@ -199,7 +207,9 @@ impl ShadowMap {
     /// Forgets all and gives the memory of the table back.
     pub fn empty(&mut self) {
         for granule in std::mem::take(&mut self.open) {
-            self.mapping.close(HEAD + granule * GRANULE, GRANULE);
+            for table in [0, TABLE] {
+                self.mapping.close(HEAD + table + granule * GRANULE, GRANULE);
+            }
         }
         self.filled.clear();
         self.clear_jumps(true);
@@ -258,30 +268,43 @@ impl ShadowMap {
         unsafe { self.jump(slot).write(JumpSlot { minus_target, host: 0 }) };
     }
 
-    fn at(&self, page: u64) -> NonNull<u64> {
+    /// Opens a granule of both tables and fills it with ways to the guard.
+    fn open_granule(&mut self, granule: usize) -> io::Result<()> {
+        for table in [0, TABLE] {
+            self.mapping.open(HEAD + table + granule * GRANULE, GRANULE)?;
+        }
+        let first = (granule * PAGES_IN_GRANULE) as u64;
+        for page in first..first + PAGES_IN_GRANULE as u64 {
+            let absent = self.absent(page);
+            for write in [false, true] {
+                // SAFETY: just opened; a row has so many words.
+                unsafe { std::slice::from_raw_parts_mut(self.row(page, write), WORDS) }.fill(absent);
+            }
+        }
+        self.open.insert(granule);
+        Ok(())
+    }
+
+    /// A page's row in the table for reads or for writes.
+    fn row(&self, page: u64, write: bool) -> *mut u64 {
         assert!((page as usize) < PAGES);
-        // SAFETY: within the mapping, which is not at zero.
-        unsafe { NonNull::new_unchecked(self.mapping.start().add(HEAD + page as usize * ENTRY).cast()) }
+        let table = if write { TABLE } else { 0 };
+        // SAFETY: within the mapping.
+        unsafe { self.mapping.start().add(HEAD + table + page as usize * ROW).cast() }
     }
 
     /// The granule of `page` must be open.
     fn put(&mut self, page: u64, read: Option<u64>, write: Option<u64>) {
         let absent = self.absent(page);
-        let at = self.at(page).as_ptr();
-        // SAFETY: the granule is open (every caller made sure), so the entry is writable memory of ours.
+        // SAFETY: the granule is open (every caller made sure), so the rows are writable memory of ours.
         unsafe {
-            at.write(read.unwrap_or(absent));
-            at.add(1).write(write.unwrap_or(absent));
+            self.row(page, false).write(read.unwrap_or(absent));
+            self.row(page, true).write(write.unwrap_or(absent));
         }
     }
 }
 
-/// The page number of a guest address, as the map is indexed.
+/// The page number of a guest address, as the tables are indexed.
 fn page_of(address: u64) -> u64 {
     address >> 12 & (PAGES as u64 - 1)
-}
-
-/// The canonical address of a page number.
-fn address_of(page: u64) -> u64 {
-    ((page << 28) as i64 >> 16) as u64
 }

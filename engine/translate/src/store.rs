@@ -26,7 +26,6 @@ pub(crate) struct Block {
     pub key: Key,
     pub start: u16,
     sites: Vec<(u32, u16)>,
-    flagless: Vec<u32>,
     /// The RAM page that the block's only instruction runs on into.
     second: Option<usize>,
     /// Links that lead here.
@@ -42,11 +41,6 @@ impl Block {
         let n = self.sites.partition_point(|&(at, _)| at <= within).saturating_sub(1);
         let (at, offset) = self.sites[n];
         (offset, self.host + at)
-    }
-
-    /// Are the guest's flags in the frame when the instruction at this host offset faults?
-    pub fn is_flagless(&self, host: u32) -> bool {
-        self.flagless.contains(&(host - self.host))
     }
 
     /// The near entry.
@@ -183,7 +177,6 @@ impl Store {
             key,
             start,
             sites: emitted.sites,
-            flagless: emitted.flagless,
             second: second.map(RamOffset::page),
             incoming: Vec::new(),
             live: true,

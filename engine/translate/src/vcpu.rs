@@ -27,7 +27,8 @@ use crate::emit::block::{Key, Surroundings};
 use crate::emit::site::{Site, Sites};
 use crate::enter;
 use crate::frame::{ExitKind, FramePage};
-use crate::map::NOWHERE;
+use crate::host;
+use crate::map::{NOWHERE, PAGE_BITS, TABLE};
 use crate::signal;
 use crate::store::{Source, Store};
 
@@ -49,6 +50,7 @@ pub(crate) struct Translated {
     store: Store,
     sites: Sites,
     info: InstructionInfoFactory,
+    fast_extract: bool,
     /// The host's x87 holds the guest's.
     x87_here: bool,
     /// [`base::Watch::hits`] when the store was last checked.
@@ -77,6 +79,7 @@ struct Around<'a> {
     tier: &'a Tier,
     sites: &'a Sites,
     page: usize,
+    fast_extract: bool,
 }
 
 impl Surroundings for Around<'_> {
@@ -95,6 +98,10 @@ impl Surroundings for Around<'_> {
     fn site(&self, offset: u16) -> Site {
         self.sites.get(self.page, offset)
     }
+
+    fn fast_extract(&self) -> bool {
+        self.fast_extract
+    }
 }
 
 impl Translated {
@@ -106,14 +113,20 @@ impl Translated {
         board: &Arc<dyn Board>,
     ) -> io::Result<Self> {
         let guard = memory.guard().ok_or_else(|| {
-            io::Error::other("no 8 TiB of address space to guard guest memory with (see ulimit -v); use --engine interpret")
+            io::Error::other("no address space to guard guest memory with (see ulimit -v); use --engine interpret")
         })?;
         let mut frame = FramePage::new()?;
         let calm = frame.address() as u64 + std::mem::offset_of!(crate::frame::Frame, calm) as u64;
         let fields = frame.frame();
         fields.poll = calm;
         fields.calm = calm;
-        fields.guard = guard;
+        fields.minus_guard = guard.wrapping_neg();
+        fields.table_bytes = TABLE as u64;
+        let pages = ((1 << PAGE_BITS) - 1) << 12;
+        fields.page_and_low = [0, 1, 3, 7].map(|low| pages | low);
+        fields.in_page = PAGE_SIZE - 1;
+        fields.carry = PAGE_SIZE;
+        fields.beyond = !(2 * PAGE_SIZE - 1);
         fields.leave = enter::leave as *const () as u64;
         let tier = Tier::new(index, model, Arc::clone(memory), Arc::clone(attention), Arc::clone(board));
         let pages = (memory.size() / PAGE_SIZE) as usize;
@@ -128,6 +141,7 @@ impl Translated {
             store: Store::new()?,
             sites: Sites::default(),
             info: InstructionInfoFactory::new(),
+            fast_extract: host::fast_extract(),
             x87_here: false,
             hits: 0,
             last_fill: u32::MAX,
@@ -239,7 +253,12 @@ impl Translated {
             self.store.clear();
             self.contexts.clear_jumps();
         }
-        let around = Around { tier: &self.tier, sites: &self.sites, page: source.at.page() };
+        let around = Around {
+            tier: &self.tier,
+            sites: &self.sites,
+            page: source.at.page(),
+            fast_extract: self.fast_extract,
+        };
         let (number, newly_watched) = self.store.translate(&self.memory, source, &around);
         for page in newly_watched.into_iter().flatten() {
             self.contexts.forbid_writes(page);
@@ -271,6 +290,7 @@ impl Translated {
         frame.wide = u32::from(facts.avx);
         frame.context =
             if facts.user { views.user } else { views.supervisor[usize::from(facts.reaches_user)] };
+        frame.write_table = frame.context + TABLE as u64;
         frame.views = views.supervisor;
         frame.user_view = views.user;
         // Where SYSCALL keeps arithmetic flags it is the interpreter's: no kernel asks for that.
@@ -406,11 +426,6 @@ impl Translated {
         let block = self.store.block(number);
         let (offset, start) = block.site(host);
         let near = block.near();
-        if !checked && block.is_flagless(host) {
-            // SETO's AL and LAHF's AH, see `Assembler::save_flags`.
-            let saved = self.frame.frame().saved_flags;
-            self.tier.set_status(saved >> 8 & STATUS & 0xff | (saved & 1) << 11);
-        }
         let ram_page = block.page;
         self.tier.set_rip(page.wrapping_add(u64::from(offset)));
         if host >= near && host < near + POLL_BYTES as u32 {
@@ -472,8 +487,10 @@ impl Translated {
             .collect();
         let mut filled = false;
         for (linear, size, write) in accesses {
+            let site = self.sites.get(ram_page, offset).for_size(size as usize);
             if linear % PAGE_SIZE + size > PAGE_SIZE {
-                return Ok(Repair::Site(Site::Unaligned));
+                let better = if site == Site::Aligned { Site::Unaligned } else { Site::Crossing };
+                return Ok(Repair::Site(better));
             }
             let (read_entry, write_entry) = self.contexts.map().entry(linear);
             if (if write { write_entry } else { read_entry }).is_none() {
@@ -494,8 +511,7 @@ impl Translated {
                 filled = true;
             }
             let aligned = size <= 1 || linear.is_multiple_of(size.next_power_of_two());
-            let fast = self.sites.get(ram_page, offset) == Site::Aligned;
-            if !aligned && (fast || !filled) {
+            if !aligned && (site == Site::Aligned || !filled) {
                 return Ok(Repair::Site(Site::Unaligned));
             }
         }

@@ -5,10 +5,9 @@
 pub(crate) const A: u8 = 15;
 /// Host register: scratch that holds the addend. Guest R14 lives in the frame.
 pub(crate) const B: u8 = 14;
-/// Host register: holds [`SHIFT`] between instructions, scratch within. Guest R13 lives in the frame.
+/// Host register: holds the address of the table for writes between instructions, scratch within. Guest R13 lives
+/// in the frame.
 pub(crate) const C: u8 = 13;
-/// What `C` holds: how far a rotated address is shifted to give its page number.
-pub(crate) const SHIFT: u32 = 28;
 
 const RAX: u8 = 0;
 const RCX: u8 = 1;
@@ -82,6 +81,33 @@ impl Assembler {
             0xc5 | (index & 7) << 3,
         ]);
         self.imm32(disp as u32);
+    }
+
+    /// `mov dst, [base + index*8]`
+    pub fn load_index8(&mut self, dst: u8, base: u8, index: u8) {
+        // With a displacement byte, for a base of R13 cannot be without.
+        self.bytes(&[Self::rex(true, dst, index, base), 0x8b, 0x44 | (dst & 7) << 3]);
+        self.bytes(&[0xc0 | (index & 7) << 3 | base & 7, 0]);
+    }
+
+    /// `lea dst, [src << scale]`
+    pub fn lea_scaled(&mut self, dst: u8, src: u8, scale: u8) {
+        match scale {
+            1 => self.lea(dst, Some(src), Some((src, 0)), 0, true),
+            _ => self.lea(dst, None, Some((src, scale)), 0, true),
+        }
+    }
+
+    /// `pext dst, src, gs:[disp]`
+    pub fn pext_frame(&mut self, dst: u8, src: u8, disp: i32) {
+        let r = (!dst >> 3 & 1) << 7;
+        self.bytes(&[0x65, 0xc4, r | 0x62, 0x80 | (!src & 15) << 3 | 2, 0xf5]);
+        self.gs_absolute(dst, disp);
+    }
+
+    /// `xchg rcx, C`
+    pub fn swap_rcx_c(&mut self) {
+        self.bytes(&[Self::rex(true, RCX, 0, C), 0x87, 0xc0 | RCX << 3 | C & 7]);
     }
 
     /// `jmp gs:[index*8 + disp]`
@@ -215,13 +241,6 @@ impl Assembler {
         self.mov(RAX, C);
     }
 
-    /// `C ← ((A + last) ^ A) >> 12`: ZF set if both lie in one page. Destroys the flags.
-    pub fn compare_pages(&mut self, last: u8) {
-        self.lea(C, Some(A), None, i32::from(last), true);
-        self.bytes(&[Self::rex(true, A, 0, C), 0x31, 0xc0 | (A & 7) << 3 | C & 7]); // xor C, A
-        self.bytes(&[Self::rex(true, 0, 0, C), 0xc1, 0xe8 | C & 7, 12]); // shr C, 12
-    }
-
     /// `lea dst, [rip + …]` so that it gives the address of the code at `position`.
     pub fn lea_code(&mut self, dst: u8, position: usize) {
         self.bytes(&[Self::rex(true, dst, 0, 0), 0x8d, (dst & 7) << 3 | 5]);
@@ -306,12 +325,6 @@ impl Assembler {
             self.bytes(&[0x66]);
         }
         self.memory_sum(size == 8, &[opcode | u8::from(size > 1)], reg, base, index);
-    }
-
-    /// `sub dst, gs:[disp]`
-    pub fn subtract_frame(&mut self, dst: u8, disp: i32) {
-        self.bytes(&[0x65, Self::rex(true, dst, 0, 0), 0x2b]);
-        self.gs_absolute(dst, disp);
     }
 
     /// `xor dst, gs:[disp]`
@@ -484,7 +497,13 @@ mod tests {
             a.status_to_a(-8);
             a.load_status_from_a();
             a.movzx16(B, A);
-            a.subtract_frame(C, -8);
+            a.load_index8(B, C, B);
+            a.lea_scaled(B, B, 1);
+            a.lea_scaled(B, B, 3);
+            a.pext_frame(B, A, -8);
+            a.pext_frame(C, C, -8);
+            a.pext_frame(B, 7, -8);
+            a.swap_rcx_c();
             a.compare_frame_zero(-8);
             a.test_imm32(A, 0x200);
             a.or_frame(A, -8);
@@ -523,7 +542,13 @@ mod tests {
             "sahf",
             "mov rax,r13",
             "movzx r14d,r15w",
-            "sub r13,[gs:0FFFFFFFFFFFFFFF8h]",
+            "mov r14,[r13+r14*8]",
+            "lea r14,[r14+r14]",
+            "lea r14,[r14*8]",
+            "pext r14,r15,[gs:0FFFFFFFFFFFFFFF8h]",
+            "pext r13,r13,[gs:0FFFFFFFFFFFFFFF8h]",
+            "pext r14,rdi,[gs:0FFFFFFFFFFFFFFF8h]",
+            "xchg rcx,r13",
             "cmp qword [gs:0FFFFFFFFFFFFFFF8h],0",
             "test r15d,200h",
             "or r15,[gs:0FFFFFFFFFFFFFFF8h]",

@@ -3,7 +3,7 @@
 
 use iced_x86::{Instruction, Mnemonic, Register};
 
-use super::assembler::{A, B, C, SHIFT};
+use super::assembler::{A, B, C};
 use super::block::{Emitter, Next};
 use super::operand::{gpr_number, is_spilled};
 use crate::frame::gpr_at;
@@ -30,7 +30,7 @@ impl Emitter<'_> {
             self.asm.movsxd(C, C);
         }
         self.asm.lea(A, Some(A), Some((C, if wide { 3 } else { 2 })), 0, true);
-        self.asm.mov_imm32(C, SHIFT);
+        self.restore_c();
         self.look_up(if wide { 8 } else { 4 }, instruction.mnemonic() != Mnemonic::Bt);
         self.asm.lea(A, Some(A), Some((B, 0)), 0, true);
         // The bit within it, without touching a flag.
@@ -49,7 +49,7 @@ impl Emitter<'_> {
         if !self.encode(&changed) {
             return Next::Interpret;
         }
-        self.asm.mov_imm32(C, SHIFT);
+        self.restore_c();
         Next::Following
     }
 

@@ -67,8 +67,6 @@ pub(crate) struct Emitted {
     /// Host offset → guest offset in the page, ascending.
     pub sites: Vec<(u32, u16)>,
     pub links: Vec<Link>,
-    /// Host offsets of instructions that may fault while the flags are in the frame.
-    pub flagless: Vec<u32>,
 }
 
 /// What the translator must know about its surroundings.
@@ -82,6 +80,8 @@ pub(crate) trait Surroundings {
     fn is_computation(&self, instruction: &Instruction) -> bool;
     /// How the instruction at this offset is to be checked.
     fn site(&self, offset: u16) -> Site;
+    /// Is the host's PEXT an instruction like others?
+    fn fast_extract(&self) -> bool;
 }
 
 /// The state of a translation.
@@ -94,10 +94,11 @@ pub(crate) struct Emitter<'a> {
     pub bytes: &'a [u8],
     pub offset: u16,
     pub site: Site,
-    /// Page crossings and absent entries found by comparison: to be landed at a stub for the instruction.
+    /// [`Surroundings::fast_extract`].
+    pub fast_extract: bool,
+    /// Page crossings and absent entries found by comparison, with RCX in C: to be landed at a stub for the
+    /// instruction.
     pub misses: Vec<(Hole, u16)>,
-    /// Host offsets of instructions that may fault while the flags are in the frame.
-    pub flagless: Vec<u32>,
     /// Jumps to a stub that restores the flags and gives the instruction to the interpreter.
     pub slow: Vec<(Hole, u16)>,
     /// The next instruction is HLT or another that must stay together with an STI before it.
@@ -137,8 +138,8 @@ pub(crate) fn translate(
         bytes: &[],
         offset: start,
         site: Site::Aligned,
+        fast_extract: surroundings.fast_extract(),
         misses: Vec::new(),
-        flagless: Vec::new(),
         slow: Vec::new(),
         stays_together: false,
         links: Vec::new(),
@@ -279,7 +280,7 @@ impl<'a> Emitter<'a> {
             let start = self.sites.iter().rev().find(|&&(_, site)| site == offset);
             let start = start.map_or(0, |&(host, _)| host as usize);
             self.asm.land(hole);
-            self.asm.restore_flags(at!(saved_flags));
+            self.asm.swap_rcx_c();
             self.asm.lea_code(A, start);
             self.asm.store_frame(at!(fault_at), A);
             self.leave(ExitKind::Missed, u32::from(offset));
@@ -308,7 +309,6 @@ impl<'a> Emitter<'a> {
             stale,
             guest_bytes: (end - usize::from(start)) as u16,
             sites: self.sites,
-            flagless: self.flagless,
             links,
         }
     }

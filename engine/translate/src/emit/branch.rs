@@ -13,7 +13,7 @@
 
 use iced_x86::{Code, Instruction, OpKind};
 
-use super::assembler::{A, B, C, SHIFT};
+use super::assembler::{A, B, C};
 use super::block::{Emitter, Key, Next};
 use super::operand::{gpr_number, is_spilled};
 use crate::frame::{ExitKind, at, gpr_at};
@@ -153,11 +153,10 @@ impl Emitter<'_> {
         let offset = u32::from(self.offset);
         self.asm.store_frame(at!(target), A);
         self.leave(ExitKind::Indirect, offset);
-        let asm = &mut self.asm;
-        asm.land_short(hit);
-        asm.rcx_from_c();
-        asm.mov_imm32(C, SHIFT);
-        asm.jump_gs_index8(B, JUMP_AT + 8);
+        self.asm.land_short(hit);
+        self.asm.rcx_from_c();
+        self.restore_c();
+        self.asm.jump_gs_index8(B, JUMP_AT + 8);
     }
 }
 

@@ -7,7 +7,7 @@
 
 use x86::flags;
 
-use super::assembler::{A, B, C, SHIFT};
+use super::assembler::{A, B};
 use super::block::{Emitter, Key, Next};
 use crate::frame::at;
 
@@ -45,11 +45,11 @@ impl Emitter<'_> {
         asm.store_frame_imm(at!(user), 0);
         asm.store_frame_imm(at!(switched), 1);
         asm.load_frame(A, at!(views));
-        asm.write_gs_base(A);
-        asm.load_frame(A, at!(call_target));
+        self.switch_context();
+        self.asm.load_frame(A, at!(call_target));
         // All arithmetic flags clear: 28 is positive, not zero, and has three bits set.
-        asm.mov_imm32(C, SHIFT);
-        asm.compare_imm8(C, 0);
+        self.asm.mov_imm32(B, 28);
+        self.asm.compare_imm8(B, 0);
         self.jump_indirect();
         Next::End
     }
@@ -86,11 +86,11 @@ impl Emitter<'_> {
         asm.store_frame_imm(at!(user), 1);
         asm.store_frame_imm(at!(switched), 1);
         asm.load_frame(A, at!(user_view));
-        asm.write_gs_base(A);
-        asm.mov(A, R11);
-        asm.load_status_from_a();
-        asm.mov(A, RCX);
-        asm.mov_imm32(C, SHIFT);
+        self.switch_context();
+        self.asm.mov(A, R11);
+        self.asm.load_status_from_a();
+        self.asm.mov(A, RCX);
+        self.restore_c();
         self.jump_indirect();
         Next::End
     }

@@ -1,9 +1,9 @@
 //! Plain instructions: copied as they are where nothing needs to change, otherwise encoded anew with the
 //! memory operand at [A + B] and spilled registers in scratch.
 
-use iced_x86::{Instruction, OpAccess, OpKind, Register};
+use iced_x86::{Instruction, Mnemonic, OpAccess, OpKind, Register};
 
-use super::assembler::{A, B, C, SHIFT};
+use super::assembler::{A, B, C};
 use super::block::{Emitter, Next, has_memory};
 use super::operand::{gpr_number, is_high_byte, is_spilled};
 use crate::frame::gpr_at;
@@ -52,7 +52,8 @@ impl Emitter<'_> {
                 self.asm.code.truncate(before);
                 return Next::Interpret;
             }
-            self.look_up(size, write);
+            // Where the CPU itself insists on alignment, eight bytes of it are enough to find the page.
+            self.look_up(if insists_on_alignment(instruction.mnemonic()) { 8 } else { size }, write);
             changed.set_memory_base(Register::R15);
             changed.set_memory_index(Register::R14);
             changed.set_memory_index_scale(1);
@@ -80,7 +81,7 @@ impl Emitter<'_> {
             }
         }
         if stands.iter().any(|stand| stand.host == C) {
-            self.asm.mov_imm32(C, SHIFT);
+            self.restore_c();
         }
         Next::Following
     }
@@ -154,6 +155,29 @@ impl Emitter<'_> {
         }
         encoded
     }
+}
+
+/// The moves that fault on a misaligned address on every CPU and under every MXCSR (AMD's misaligned mode
+/// exempts the arithmetic instructions).
+fn insists_on_alignment(mnemonic: Mnemonic) -> bool {
+    use Mnemonic as M;
+    matches!(
+        mnemonic,
+        M::Movaps
+            | M::Movapd
+            | M::Movdqa
+            | M::Movntps
+            | M::Movntpd
+            | M::Movntdq
+            | M::Movntdqa
+            | M::Vmovaps
+            | M::Vmovapd
+            | M::Vmovdqa
+            | M::Vmovntps
+            | M::Vmovntpd
+            | M::Vmovntdq
+            | M::Vmovntdqa
+    )
 }
 
 /// The register of the same width with another number.

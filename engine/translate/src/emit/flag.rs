@@ -6,7 +6,7 @@
 use iced_x86::{Instruction, Mnemonic};
 use x86::flags;
 
-use super::assembler::{A, B, C, SHIFT};
+use super::assembler::{A, B, C};
 use super::block::{Emitter, Key, Next};
 use crate::frame::at;
 
@@ -29,7 +29,7 @@ impl Emitter<'_> {
                 self.asm.or_frame(A, at!(ac));
                 self.asm.store_frame(at!(target), A);
                 self.asm.restore_flags(at!(saved_flags));
-                self.asm.mov_imm32(C, SHIFT);
+                self.restore_c();
                 self.push(|emitter| {
                     emitter.asm.load_frame(C, at!(target));
                     C
@@ -52,7 +52,7 @@ impl Emitter<'_> {
                 let set = usize::from(instruction.mnemonic() == Mnemonic::Stac);
                 self.asm.store_frame_imm(at!(ac), if set == 1 { flags::AC as u32 } else { 0 });
                 self.asm.load_frame(A, at!(views) + 8 * set as i32);
-                self.asm.write_gs_base(A);
+                self.switch_context();
                 Next::Following
             }
             Mnemonic::Swapgs if !key.user => {
@@ -92,6 +92,6 @@ impl Emitter<'_> {
         self.asm.store_frame(at!(interrupts), B);
         self.asm.load_status_from_a();
         self.asm.lea(RSP, Some(RSP), None, 8, true);
-        self.asm.mov_imm32(C, SHIFT);
+        self.restore_c();
     }
 }

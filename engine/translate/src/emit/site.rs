@@ -31,10 +31,8 @@ impl Sites {
         }
         let (misses, best) = self.known.entry((page, offset)).or_insert((0, site));
         *misses = misses.saturating_add(1);
-        // A site that misses for several reasons ends with the one that serves all.
-        if *best != site {
-            *best = Site::Checked;
-        }
+        *best = site.max(*best);
+        // Not only when this is news: other blocks with the site may be as it was at first.
         *misses >= PATIENCE
     }
 }

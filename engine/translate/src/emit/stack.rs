@@ -2,7 +2,7 @@
 
 use iced_x86::{Code, Instruction, Register};
 
-use super::assembler::{A, B, C, SHIFT};
+use super::assembler::{A, B, C};
 use super::block::{Emitter, Next};
 use super::operand::{gpr_number, is_spilled};
 use crate::frame::{at, gpr_at};
@@ -57,7 +57,7 @@ impl Emitter<'_> {
                 if is_spilled(number) {
                     self.asm.load(C, A, B);
                     self.asm.store_frame(gpr_at(number), C);
-                    self.asm.mov_imm32(C, SHIFT);
+                    self.restore_c();
                 } else {
                     self.asm.load(number, A, B);
                 }
@@ -83,7 +83,7 @@ impl Emitter<'_> {
         self.asm.store(A, B, register);
         self.asm.lea(RSP, Some(RSP), None, -8, true);
         if register == C {
-            self.asm.mov_imm32(C, SHIFT);
+            self.restore_c();
         }
     }
 }

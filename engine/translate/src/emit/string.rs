@@ -6,7 +6,7 @@
 
 use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 
-use super::assembler::{A, B, C, SHIFT};
+use super::assembler::{A, B, C};
 use super::block::{Emitter, Key, Next};
 use crate::frame::at;
 
@@ -63,7 +63,7 @@ impl Emitter<'_> {
         self.asm.repeat(0xaa, size);
         self.asm.subtract(RDI, B);
         self.asm.restore_flags(at!(saved_flags));
-        self.asm.mov_imm32(C, SHIFT);
+        self.restore_c();
     }
 
     fn move_string(&mut self, size: u8, repeated: bool) {
@@ -76,14 +76,14 @@ impl Emitter<'_> {
         } else {
             self.asm.load_sized(C, A, B, size);
             self.asm.store_frame(at!(target), C);
-            self.asm.mov_imm32(C, SHIFT);
+            self.restore_c();
         }
         self.asm.mov(A, RDI);
         self.look_up(usize::from(size), true);
         if !repeated {
             self.asm.load_frame(C, at!(target));
             self.asm.store_sized(A, B, C, size);
-            self.asm.mov_imm32(C, SHIFT);
+            self.restore_c();
             self.advance(RSI, size);
             self.advance(RDI, size);
             return;
@@ -99,7 +99,7 @@ impl Emitter<'_> {
         self.asm.subtract(RDI, B);
         self.asm.mov(RSI, C);
         self.asm.restore_flags(at!(saved_flags));
-        self.asm.mov_imm32(C, SHIFT);
+        self.restore_c();
     }
 
     /// Goes to the interpreter unless RCX elements from `pointer` on lie in its page. Uses C; the flags are saved.
@@ -118,7 +118,7 @@ impl Emitter<'_> {
     /// Faults now if the lookup found nothing: once the pointers are the host's it would be too late.
     fn touch(&mut self) {
         self.asm.load_sized(C, A, B, 1);
-        self.asm.mov_imm32(C, SHIFT);
+        self.restore_c();
     }
 
     fn advance(&mut self, pointer: u8, size: u8) {
