@@ -7,7 +7,8 @@ use base::{GuestMemory, PAGE_SIZE, RamOffset};
 use rustc_hash::FxHashMap;
 
 use crate::cache::CodeCache;
-use crate::emit::block::{Key, Surroundings, translate};
+use crate::emit::block::{Key, POLL_BYTES, Surroundings, translate};
+use crate::emit::listing::Listing;
 
 /// The longest instruction (SDM vol. 2, 2.3.11).
 const LONGEST_INSTRUCTION: usize = 15;
@@ -58,6 +59,8 @@ struct Link {
     page: usize,
     key: Key,
     target: u16,
+    /// It leads backwards.
+    back: bool,
 }
 
 #[derive(Default)]
@@ -159,6 +162,8 @@ impl Store {
             entry.crossing.push(number);
         }
         let host = self.cache.append(&emitted.code);
+        tracing::trace!(target: "ringfence::blocks", "block at RAM {:#x}, {key:?}\n{}", at.0,
+            Listing { page: &code[..len], emitted: &emitted, host });
         for link in &emitted.links {
             self.links.push(Link {
                 at: host + link.at,
@@ -166,6 +171,7 @@ impl Store {
                 page,
                 key,
                 target: link.target,
+                back: link.target <= link.source,
             });
         }
         self.blocks.push(Block {
@@ -198,7 +204,10 @@ impl Store {
     /// Leads a link to a block.
     pub fn connect(&mut self, link: u32, block: usize) {
         let near = self.blocks[block].near();
-        self.cache.link(self.links[link as usize].at, near);
+        let from = &self.links[link as usize];
+        // Whoever only goes forwards comes to an end without being asked to.
+        let entry = if from.back { near } else { near + POLL_BYTES };
+        self.cache.link(from.at, entry);
         self.blocks[block].incoming.push(link);
     }
 

@@ -23,7 +23,7 @@ use x86::paging::is_canonical;
 
 use crate::context::{Contexts, View, Views};
 use crate::counts::Counts;
-use crate::emit::block::{Key, Surroundings};
+use crate::emit::block::{Key, POLL_BYTES, Surroundings};
 use crate::emit::site::{Site, Sites};
 use crate::enter;
 use crate::frame::{ExitKind, FramePage};
@@ -197,7 +197,7 @@ impl Translated {
                     let block = self.store.block(number);
                     let rip = self.tier.rip();
                     self.frame.frame().page = rip & !(PAGE_SIZE - 1);
-                    self.store.cache.address(block.near()) + POLL_BYTES
+                    self.store.cache.address(block.near() + POLL_BYTES)
                 }
             };
             self.enter(entry, views, &facts, counted);
@@ -428,7 +428,7 @@ impl Translated {
         let near = block.near();
         let ram_page = block.page;
         self.tier.set_rip(page.wrapping_add(u64::from(offset)));
-        if host >= near && host < near + POLL_BYTES as u32 {
+        if host >= near && host < near + POLL_BYTES {
             self.counts.polls += 1;
             return Ok(Ok(Resume::Dispatch));
         }
@@ -594,9 +594,6 @@ enum Repair {
 fn spend(left: u64, done: u64) -> u64 {
     if left == u64::MAX { left } else { left.saturating_sub(done) }
 }
-
-/// Bytes of the poll at a near entry.
-const POLL_BYTES: u64 = 12;
 
 /// Makes the poll of translated code fault or not.
 struct PollSwitch(*mut crate::frame::Frame);

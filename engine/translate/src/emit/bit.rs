@@ -18,9 +18,7 @@ impl Emitter<'_> {
             4 => false,
             _ => return Next::Interpret,
         };
-        if !self.linear_address(instruction) {
-            return Next::Interpret;
-        }
+        let Some(from) = self.linear_address(instruction) else { return Next::Interpret };
         let source = if is_spilled(number) { C } else { number };
         // The word: bit / 64 or 32, signed.
         self.load_bit(number);
@@ -29,9 +27,9 @@ impl Emitter<'_> {
         if !wide {
             self.asm.movsxd(C, C);
         }
-        self.asm.lea(A, Some(A), Some((C, if wide { 3 } else { 2 })), 0, true);
+        self.asm.lea(A, Some(from), Some((C, if wide { 3 } else { 2 })), 0, true);
         self.restore_c();
-        self.look_up(if wide { 8 } else { 4 }, instruction.mnemonic() != Mnemonic::Bt);
+        self.look_up(A, if wide { 8 } else { 4 }, instruction.mnemonic() != Mnemonic::Bt);
         self.asm.lea(A, Some(A), Some((B, 0)), 0, true);
         // The bit within it, without touching a flag.
         self.load_bit(number);

@@ -25,6 +25,9 @@ use crate::frame::{ExitKind, at};
 
 const PAGE: usize = base::PAGE_SIZE as usize;
 
+/// Bytes of the poll at a near entry.
+pub(crate) const POLL_BYTES: u32 = 12;
+
 /// The most instructions in a block.
 const MOST: usize = 64;
 
@@ -52,6 +55,8 @@ pub(crate) struct Link {
     pub stub: u32,
     /// The target's offset in the page.
     pub target: u16,
+    /// Where it stands itself, or before: a link to behind that needs no poll.
+    pub source: u16,
 }
 
 /// A translated block, not yet placed.
@@ -103,7 +108,7 @@ pub(crate) struct Emitter<'a> {
     pub slow: Vec<(Hole, u16)>,
     /// The next instruction is HLT or another that must stay together with an STI before it.
     pub stays_together: bool,
-    links: Vec<(Hole, u16)>,
+    links: Vec<(Hole, u16, u16)>,
     sites: Vec<(u32, u16)>,
     first_link: u32,
 }
@@ -265,7 +270,7 @@ impl<'a> Emitter<'a> {
 
     /// A link: a jump within the page to be directed at its target's near entry.
     pub fn link(&mut self, hole: Hole, target: u16) {
-        self.links.push((hole, target));
+        self.links.push((hole, target, self.offset));
     }
 
     /// Emits an exit.
@@ -291,14 +296,14 @@ impl<'a> Emitter<'a> {
             self.leave(ExitKind::Interpret, u32::from(offset));
         }
         let mut links = Vec::with_capacity(self.links.len());
-        for (n, (hole, target)) in std::mem::take(&mut self.links).into_iter().enumerate() {
+        for (n, (hole, target, source)) in std::mem::take(&mut self.links).into_iter().enumerate() {
             let at = Assembler::position(&hole) as u32;
             let stub = self.asm.here() as u32;
             self.asm.land(hole);
             self.mark(target);
             let number = self.first_link + n as u32;
             self.leave(ExitKind::Link, number);
-            links.push(Link { at, stub, target });
+            links.push(Link { at, stub, target, source });
         }
         let stale = self.asm.here() as u32;
         self.mark(start);
@@ -401,6 +406,8 @@ fn is_plain(instruction: &Instruction, key: Key) -> bool {
             | M::Umwait
             | M::Tpause
             | M::Serialize
+            | M::Ldmxcsr
+            | M::Vldmxcsr
             | M::Fldenv
             | M::Fnstenv
             | M::Fstenv

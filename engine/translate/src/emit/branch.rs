@@ -8,7 +8,7 @@
 //!   B ← A & 65535 (movzx)       C ← rcx
 //!   rcx ← gs:[slot.minus_target] + A
 //!   jrcxz hit                   miss: restore rcx, leave with Indirect
-//!   hit: rcx ← C, C ← 28, jmp gs:[slot.host]          (the target's far entry)
+//!   hit: rcx ← C, C ← write table, jmp gs:[slot.host]          (the target's far entry)
 //! ```
 
 use iced_x86::{Code, Instruction, OpKind};
@@ -83,9 +83,8 @@ impl Emitter<'_> {
             }
             Code::Retnq | Code::Retnq_imm16 => {
                 let released = if instruction.code() == Code::Retnq { 0 } else { instruction.immediate16() };
-                self.asm.mov(A, RSP);
-                self.look_up(8, false);
-                self.asm.load(A, A, B);
+                self.look_up(RSP, 8, false);
+                self.asm.load(A, RSP, B);
                 self.asm.lea(RSP, Some(RSP), None, 8 + i32::from(released), true);
                 self.jump_indirect();
             }
@@ -121,13 +120,9 @@ impl Emitter<'_> {
             }
             return true;
         }
-        let before = self.asm.here();
-        if !self.linear_address(instruction) {
-            self.asm.code.truncate(before);
-            return false;
-        }
-        self.look_up(8, false);
-        self.asm.load(A, A, B);
+        let Some(from) = self.linear_address(instruction) else { return false };
+        self.look_up(from, 8, false);
+        self.asm.load(A, from, B);
         true
     }
 

@@ -1,7 +1,7 @@
 //! Plain instructions: copied as they are where nothing needs to change, otherwise encoded anew with the
 //! memory operand at [A + B] and spilled registers in scratch.
 
-use iced_x86::{Instruction, Mnemonic, OpAccess, OpKind, Register};
+use iced_x86::{EncodingKind, Instruction, Mnemonic, OpAccess, OpKind, Register};
 
 use super::assembler::{A, B, C};
 use super::block::{Emitter, Next, has_memory};
@@ -47,14 +47,10 @@ impl Emitter<'_> {
                 Some(OpAccess::Write | OpAccess::ReadWrite | OpAccess::ReadCondWrite) => true,
                 _ => return Next::Interpret,
             };
-            let before = self.asm.here();
-            if !self.linear_address(instruction) {
-                self.asm.code.truncate(before);
-                return Next::Interpret;
-            }
+            let Some(from) = self.linear_address(instruction) else { return Next::Interpret };
             // Where the CPU itself insists on alignment, eight bytes of it are enough to find the page.
-            self.look_up(if insists_on_alignment(instruction.mnemonic()) { 8 } else { size }, write);
-            changed.set_memory_base(Register::R15);
+            self.look_up(from, if insists_on_alignment(instruction) { 8 } else { size }, write);
+            changed.set_memory_base(Register::RAX + u32::from(from));
             changed.set_memory_index(Register::R14);
             changed.set_memory_index_scale(1);
             changed.set_memory_displacement64(0);
@@ -90,26 +86,31 @@ impl Emitter<'_> {
     pub fn copy_address(&mut self, instruction: &Instruction) -> Next {
         let destination = instruction.op0_register();
         let Some(number) = gpr_number(destination) else { return Next::Interpret };
-        let before = self.asm.here();
-        if destination.size() < 4 || !self.linear_address_without_segment(instruction) {
-            self.asm.code.truncate(before);
+        let spilled = |register| gpr_number(register).is_some_and(is_spilled);
+        let (base, index) = (instruction.memory_base(), instruction.memory_index());
+        if !spilled(destination) && !spilled(base) && !spilled(index) && base != Register::RIP {
+            let bytes = self.bytes;
+            self.asm.bytes(bytes);
+            return Next::Following;
+        }
+        if destination.size() < 4 {
             return Next::Interpret;
         }
+        let mut plain = *instruction;
+        plain.set_segment_prefix(Register::None);
+        let Some(from) = self.linear_address(&plain) else { return Next::Interpret };
         // A 32-bit destination takes the low half.
         let wide = destination.size() == 8;
         if is_spilled(number) {
-            self.asm.lea(A, Some(A), None, 0, wide);
-            self.asm.store_frame(gpr_at(number), A);
+            let value = if wide { from } else { A };
+            if !wide {
+                self.asm.lea(A, Some(from), None, 0, false);
+            }
+            self.asm.store_frame(gpr_at(number), value);
         } else {
-            self.asm.lea(number, Some(A), None, 0, wide);
+            self.asm.lea(number, Some(from), None, 0, wide);
         }
         Next::Following
-    }
-
-    fn linear_address_without_segment(&mut self, instruction: &Instruction) -> bool {
-        let mut plain = *instruction;
-        plain.set_segment_prefix(Register::None);
-        self.linear_address(&plain)
     }
 
     /// What the explicit memory operand suffers.
@@ -157,27 +158,35 @@ impl Emitter<'_> {
     }
 }
 
-/// The moves that fault on a misaligned address on every CPU and under every MXCSR (AMD's misaligned mode
-/// exempts the arithmetic instructions).
-fn insists_on_alignment(mnemonic: Mnemonic) -> bool {
+/// Does the CPU itself fault on a misaligned address? The legacy SSE instructions on 16 bytes do, but for the
+/// moves and comparisons named here (SDM vol. 2, 2.4, types 2 and 4), and some of the VEX moves do. AMD's misaligned
+/// mode cannot be set by a guest: LDMXCSR is the reference CPU's.
+fn insists_on_alignment(instruction: &Instruction) -> bool {
     use Mnemonic as M;
-    matches!(
-        mnemonic,
-        M::Movaps
-            | M::Movapd
-            | M::Movdqa
-            | M::Movntps
-            | M::Movntpd
-            | M::Movntdq
-            | M::Movntdqa
-            | M::Vmovaps
-            | M::Vmovapd
-            | M::Vmovdqa
-            | M::Vmovntps
-            | M::Vmovntpd
-            | M::Vmovntdq
-            | M::Vmovntdqa
-    )
+    match instruction.mnemonic() {
+        M::Vmovaps
+        | M::Vmovapd
+        | M::Vmovdqa
+        | M::Vmovntps
+        | M::Vmovntpd
+        | M::Vmovntdq
+        | M::Vmovntdqa => true,
+        M::Movups
+        | M::Movupd
+        | M::Movdqu
+        | M::Lddqu
+        | M::Pcmpestri
+        | M::Pcmpestrm
+        | M::Pcmpistri
+        | M::Pcmpistrm
+        | M::Cmpxchg16b => false,
+        _ => {
+            let vector = instruction.op_kinds().zip(0..).any(|(kind, n)| {
+                kind == OpKind::Register && instruction.op_register(n).is_xmm()
+            });
+            instruction.encoding() == EncodingKind::Legacy && vector && instruction.memory_size().size() == 16
+        }
+    }
 }
 
 /// The register of the same width with another number.

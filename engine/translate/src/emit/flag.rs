@@ -71,9 +71,8 @@ impl Emitter<'_> {
     }
 
     fn pop_flags(&mut self) {
-        self.asm.mov(A, RSP);
-        self.look_up(8, false);
-        self.asm.load(A, A, B);
+        self.look_up(RSP, 8, false);
+        self.asm.load(A, RSP, B);
         self.asm.save_flags(at!(saved_flags));
         self.asm.mov(B, A);
         self.asm.xor_frame(B, at!(system_flags));

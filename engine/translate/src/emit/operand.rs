@@ -71,19 +71,28 @@ pub(crate) fn is_high_byte(register: Register) -> bool {
 }
 
 impl Emitter<'_> {
-    /// Leaves the linear address of the memory operand in A. False if this address form is not for us.
-    pub fn linear_address(&mut self, instruction: &Instruction) -> bool {
+    /// The host register that has the linear address of the memory operand: A, where it must be computed,
+    /// or the operand's own base. `None` if this address form is not for us; nothing is emitted then.
+    pub fn linear_address(&mut self, instruction: &Instruction) -> Option<u8> {
         let (base, index) = (instruction.memory_base(), instruction.memory_index());
         let displacement = instruction.memory_displacement64() as i64;
-        let Ok(disp) = i32::try_from(displacement) else { return false };
+        let disp = i32::try_from(displacement).ok()?;
         if base == Register::EIP
             || index.is_vector_register()
             || instruction.memory_displ_size() == 8 && base == Register::None && index == Register::None
         {
             // A 64-bit displacement without registers is either moffs or a plain disp32.
             if instruction.memory_displ_size() != 8 || base == Register::EIP || index.is_vector_register() {
-                return false;
+                return None;
             }
+        }
+        let segment = instruction.memory_segment();
+        let plain = index == Register::None && disp == 0 && !matches!(segment, Register::FS | Register::GS);
+        if plain
+            && base.is_gpr64()
+            && let Some(number) = gpr_number(base).filter(|&number| !is_spilled(number))
+        {
+            return Some(number);
         }
         let asm = &mut self.asm;
         if base == Register::RIP {
@@ -106,12 +115,12 @@ impl Emitter<'_> {
             let wide = !(base.is_gpr32() || index.is_gpr32());
             asm.lea(A, base_host, index_host.map(|i| (i, scale)), disp, wide);
         }
-        match instruction.memory_segment() {
+        match segment {
             Register::FS => self.add_base(at!(fs_base)),
             Register::GS => self.add_base(at!(gs_base)),
             _ => {}
         }
-        true
+        Some(A)
     }
 
     /// Makes the context whose GS base is in A the present one: its frame and tables. Uses C.
@@ -127,13 +136,13 @@ impl Emitter<'_> {
         self.asm.lea(A, Some(A), Some((B, 0)), 0, true);
     }
 
-    /// Looks A up for an access of `size` bytes: afterwards [A + B] is the host's address, or faults.
-    pub fn look_up(&mut self, size: usize, write: bool) {
+    /// Looks the address in `from` up for an access of `size` bytes: afterwards [`from` + B] is the host's, or faults.
+    pub fn look_up(&mut self, from: u8, size: usize, write: bool) {
         let site = self.site.for_size(size);
         if site == Site::Aligned || size == 1 {
-            self.word_of_aligned(size);
+            self.word_of_aligned(from, size);
         } else {
-            self.word_of_any(size, site);
+            self.word_of_any(from, size, site);
         }
         if write {
             self.asm.load_index8(B, C, B);
@@ -141,9 +150,9 @@ impl Emitter<'_> {
             self.asm.load_gs_index8(B, B, 0);
         }
         if site == Site::Checked {
-            // Zero for the two pages of the guard that A + B may lie in, and for nothing else.
+            // Zero for the two pages of the guard that the sum may lie in, and for nothing else.
             self.asm.load_frame(C, at!(minus_guard));
-            self.asm.lea(C, Some(C), Some((A, 0)), 0, true);
+            self.asm.lea(C, Some(C), Some((from, 0)), 0, true);
             self.asm.lea(C, Some(C), Some((B, 0)), 0, true);
             self.extract(C, C, at!(beyond));
             self.asm.swap_rcx_c();
@@ -163,23 +172,23 @@ impl Emitter<'_> {
         self.asm.load_frame(C, at!(write_table));
     }
 
-    /// Leaves the number of the word for an aligned access at A in B.
-    fn word_of_aligned(&mut self, size: usize) {
+    /// Leaves the number of the word for an aligned access at the address in `from` in B.
+    fn word_of_aligned(&mut self, from: u8, size: usize) {
         let log2 = size.trailing_zeros() as u8;
         if self.fast_extract {
-            self.extract(B, A, at!(page_and_low) + 8 * i32::from(log2));
+            self.extract(B, from, at!(page_and_low) + 8 * i32::from(log2));
             if log2 < 3 {
                 self.asm.lea_scaled(B, B, 3 - log2);
             }
             return;
         }
-        self.page_to_b();
+        self.page_to_b(from);
         if log2 == 0 {
             self.asm.lea_scaled(B, B, 3);
         } else {
             // The low bits to the top, and from there to the bottom.
             self.asm.mov_imm32(C, 64 - u32::from(log2));
-            self.asm.shlx(C, A, C);
+            self.asm.shlx(C, from, C);
             self.asm.rorx(C, C, 64 - log2);
             self.asm.lea(B, Some(C), Some((B, 3)), 0, true);
         }
@@ -187,17 +196,17 @@ impl Emitter<'_> {
     }
 
     /// The same for an access of any alignment: word 0 if it stays in its page, word 1 if it does not.
-    fn word_of_any(&mut self, size: usize, site: Site) {
+    fn word_of_any(&mut self, from: u8, size: usize, site: Site) {
         if self.fast_extract {
-            self.extract(C, A, at!(in_page));
+            self.extract(C, from, at!(in_page));
             self.asm.lea(C, Some(C), None, size as i32 - 1, true);
             self.extract(C, C, at!(carry));
-            self.extract(B, A, at!(page_and_low));
+            self.extract(B, from, at!(page_and_low));
         } else {
-            self.page_to_b();
+            self.page_to_b(from);
             // The offset in the page to the top, which drops the rest, and down again.
             self.asm.mov_imm32(C, 52);
-            self.asm.shlx(C, A, C);
+            self.asm.shlx(C, from, C);
             self.asm.rorx(C, C, 52);
             self.asm.lea(C, Some(C), None, size as i32 - 1, true);
             self.asm.rorx(C, C, 12);
@@ -218,9 +227,9 @@ impl Emitter<'_> {
         self.restore_c();
     }
 
-    /// The page number of A into B, without PEXT. Uses C.
-    fn page_to_b(&mut self) {
-        self.asm.rorx(B, A, (12 + PAGE_BITS) as u8);
+    /// The page number of an address into B, without PEXT. Uses C.
+    fn page_to_b(&mut self, from: u8) {
+        self.asm.rorx(B, from, (12 + PAGE_BITS) as u8);
         self.asm.mov_imm32(C, 64 - PAGE_BITS);
         self.asm.shrx(B, B, C);
     }

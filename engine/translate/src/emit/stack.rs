@@ -35,11 +35,9 @@ impl Emitter<'_> {
                 });
             }
             Code::Push_rm64 if instruction.op0_register() == Register::None => {
-                if !self.linear_address(instruction) {
-                    return Next::Interpret;
-                }
-                self.look_up(8, false);
-                self.asm.load(A, A, B);
+                let Some(from) = self.linear_address(instruction) else { return Next::Interpret };
+                self.look_up(from, 8, false);
+                self.asm.load(A, from, B);
                 self.asm.store_frame(at!(target), A);
                 self.push(|emitter| {
                     emitter.asm.load_frame(C, at!(target));
@@ -48,25 +46,23 @@ impl Emitter<'_> {
             }
             Code::Pop_r64 => {
                 let Some(number) = gpr_number(instruction.op0_register()) else { return Next::Interpret };
-                self.asm.mov(A, RSP);
-                self.look_up(8, false);
+                self.look_up(RSP, 8, false);
                 if number == RSP {
-                    self.asm.load(RSP, A, B);
+                    self.asm.load(RSP, RSP, B);
                     return Next::Following;
                 }
                 if is_spilled(number) {
-                    self.asm.load(C, A, B);
+                    self.asm.load(C, RSP, B);
                     self.asm.store_frame(gpr_at(number), C);
                     self.restore_c();
                 } else {
-                    self.asm.load(number, A, B);
+                    self.asm.load(number, RSP, B);
                 }
                 self.asm.lea(RSP, Some(RSP), None, 8, true);
             }
             Code::Leaveq => {
-                self.asm.mov(A, RBP);
-                self.look_up(8, false);
-                self.asm.load(A, A, B);
+                self.look_up(RBP, 8, false);
+                self.asm.load(A, RBP, B);
                 self.asm.lea(RSP, Some(RBP), None, 8, true);
                 self.asm.mov(RBP, A);
             }
@@ -78,7 +74,7 @@ impl Emitter<'_> {
     /// Pushes what `value` leaves in the register it names; it may use C.
     pub fn push(&mut self, value: impl FnOnce(&mut Self) -> u8) {
         self.asm.lea(A, Some(RSP), None, -8, true);
-        self.look_up(8, true);
+        self.look_up(A, 8, true);
         let register = value(self);
         self.asm.store(A, B, register);
         self.asm.lea(RSP, Some(RSP), None, -8, true);

@@ -39,7 +39,7 @@ impl Emitter<'_> {
             }
             Mnemonic::Lodsb | Mnemonic::Lodsw | Mnemonic::Lodsd | Mnemonic::Lodsq if !repeated => {
                 self.asm.mov(A, RSI);
-                self.look_up(usize::from(size), false);
+                self.look_up(A, usize::from(size), false);
                 self.asm.load_sized(0, A, B, size);
                 self.advance(RSI, size);
             }
@@ -50,7 +50,7 @@ impl Emitter<'_> {
 
     fn store_string(&mut self, size: u8, repeated: bool) {
         self.asm.mov(A, RDI);
-        self.look_up(usize::from(size), true);
+        self.look_up(A, usize::from(size), true);
         if !repeated {
             self.asm.store_sized(A, B, 0, size);
             self.advance(RDI, size);
@@ -68,7 +68,7 @@ impl Emitter<'_> {
 
     fn move_string(&mut self, size: u8, repeated: bool) {
         self.asm.mov(A, RSI);
-        self.look_up(usize::from(size), false);
+        self.look_up(A, usize::from(size), false);
         if repeated {
             self.touch();
             self.asm.lea(A, Some(A), Some((B, 0)), 0, true);
@@ -79,7 +79,7 @@ impl Emitter<'_> {
             self.restore_c();
         }
         self.asm.mov(A, RDI);
-        self.look_up(usize::from(size), true);
+        self.look_up(A, usize::from(size), true);
         if !repeated {
             self.asm.load_frame(C, at!(target));
             self.asm.store_sized(A, B, C, size);
