@@ -69,11 +69,13 @@ pub(crate) struct Frame {
     pub minus_guard: u64,
     /// The present context's table for writes: what `C` holds between instructions.
     pub write_table: u64,
-    /// From the table for reads to that for writes.
-    pub table_bytes: u64,
+    /// Its table for 16 bytes.
+    pub wide_table: u64,
+    /// From the table for reads to that for writes, and twice that.
+    pub table_bytes: [u64; 2],
     /// Masks for PEXT, by the logarithm of the access size: the page number, and the bits below that must be
     /// zero.
-    pub page_and_low: [u64; 4],
+    pub page_and_low: [u64; 5],
     /// Masks for PEXT: the offset in the page; bit 12; all but the low 13 bits.
     pub in_page: u64,
     /// See `in_page`.

@@ -73,8 +73,7 @@ impl Translator {
         if vcpus > 1 {
             return Err("it runs one vCPU so far; use --vcpus 1 or --engine interpret".into());
         }
-        let space = map::TABLE * 2;
-        if memory > base::PERIOD / 4 || memory::Mapping::reserve(space).is_err() {
+        if memory > base::PERIOD / 4 || memory::Mapping::reserve(map::SPACE).is_err() {
             return Err("there is no room for its tables (more than 4 TiB of guest memory, or ulimit -v); \
                         use --engine interpret"
                 .into());

@@ -1,7 +1,8 @@
 //! The shadow map of one context: guest-virtual page → what to add to an address to get the host's.
 //!
 //! A context is an address space (PCID) seen with the rights of one view. Its map is two flat tables, one for reads
-//! and one for writes, with a *row* of eight words a page:
+//! and one for writes, with a *row* of eight words a page (and a third for accesses of 16 bytes, with rows of sixteen,
+//! for pages that allow both):
 //!
 //! ```text
 //!   host address = guest address + table[page][guest address % 8]
@@ -51,9 +52,15 @@ const ROW: usize = 8 * WORDS;
 const PAGES: usize = 1 << PAGE_BITS;
 /// Bytes of a table; the one for writes follows the one for reads.
 pub(crate) const TABLE: usize = PAGES * ROW;
+/// From GS to the table for 16 bytes: for pages that may be read and written.
+pub(crate) const WIDE_TABLE_AT: usize = 2 * TABLE;
 const PAGES_IN_GRANULE: usize = 256;
 const GRANULE: usize = PAGES_IN_GRANULE * ROW;
+/// The tables: where they begin, from GS, and the words in a row.
+const TABLES: [(usize, usize); 3] = [(0, WORDS), (TABLE, WORDS), (WIDE_TABLE_AT, 2 * WORDS)];
 const HEAD: usize = JUMP_BYTES + FRAME_BYTES;
+/// Address space of a context.
+pub(crate) const SPACE: usize = HEAD + 4 * TABLE;
 
 /// The most granules a context keeps open; beyond that it is emptied. 32 MiB of tables, 1 GiB of guest.
 const MOST_GRANULES: usize = 1024;
@@ -87,6 +94,8 @@ pub(crate) struct ShadowMap {
     /// The host address that absent pages lead to.
     guard: u64,
     open: FxHashSet<usize>,
+    /// Those of them whose part of the table for 16 bytes is open, too.
+    wide: FxHashSet<usize>,
     filled: Vec<Filled>,
     jumps: Vec<Jump>,
     /// Pages that jumps lead to, or may run on into.
@@ -96,13 +105,14 @@ pub(crate) struct ShadowMap {
 impl ShadowMap {
     /// An empty map, its frame aliased in front of it.
     pub fn new(frame: &FramePage, guard: u64) -> io::Result<Self> {
-        let mapping = Mapping::reserve(HEAD + 2 * TABLE)?;
+        let mapping = Mapping::reserve(SPACE)?;
         mapping.open(0, JUMP_BYTES)?;
         mapping.overlay(JUMP_BYTES, frame.file(), FRAME_BYTES)?;
         let mut map = Self {
             mapping,
             guard,
             open: FxHashSet::default(),
+            wide: FxHashSet::default(),
             filled: Vec::new(),
             jumps: Vec::new(),
             jump_pages: FxHashSet::default(),
@@ -118,7 +128,7 @@ impl ShadowMap {
 
     /// Bytes of tables opened.
     pub fn resident(&self) -> usize {
-        self.open.len() * 2 * GRANULE
+        (self.open.len() * 2 + self.wide.len() * 2) * GRANULE
     }
 
     /// Enters a page: its addends for reads and writes; `None` stays or becomes poison.
@@ -152,7 +162,7 @@ impl ShadowMap {
             return (None, None);
         }
         // SAFETY: the granule is open, so the rows are readable memory of ours.
-        let (read, write) = unsafe { (self.row(page, false).read(), self.row(page, true).read()) };
+        let (read, write) = unsafe { (self.row(page, TABLES[0]).read(), self.row(page, TABLES[1]).read()) };
         let absent = self.absent(page);
         (Some(read).filter(|&e| e != absent), Some(write).filter(|&e| e != absent))
     }
@@ -206,9 +216,11 @@ impl ShadowMap {
 
     /// Forgets all and gives the memory of the table back.
     pub fn empty(&mut self) {
+        let wide = std::mem::take(&mut self.wide);
         for granule in std::mem::take(&mut self.open) {
-            for table in [0, TABLE] {
-                self.mapping.close(HEAD + table + granule * GRANULE, GRANULE);
+            for (table, words) in TABLES.into_iter().take(if wide.contains(&granule) { 3 } else { 2 }) {
+                let bytes = PAGES_IN_GRANULE * words * 8;
+                self.mapping.close(HEAD + table + granule * bytes, bytes);
             }
         }
         self.filled.clear();
@@ -268,29 +280,48 @@ impl ShadowMap {
         unsafe { self.jump(slot).write(JumpSlot { minus_target, host: 0 }) };
     }
 
-    /// Opens a granule of both tables and fills it with ways to the guard.
+    /// Opens a granule of the tables for reads and writes.
     fn open_granule(&mut self, granule: usize) -> io::Result<()> {
-        for table in [0, TABLE] {
-            self.mapping.open(HEAD + table + granule * GRANULE, GRANULE)?;
-        }
-        let first = (granule * PAGES_IN_GRANULE) as u64;
-        for page in first..first + PAGES_IN_GRANULE as u64 {
-            let absent = self.absent(page);
-            for write in [false, true] {
-                // SAFETY: just opened; a row has so many words.
-                unsafe { std::slice::from_raw_parts_mut(self.row(page, write), WORDS) }.fill(absent);
-            }
-        }
+        self.open_part(granule, TABLES[0])?;
+        self.open_part(granule, TABLES[1])?;
         self.open.insert(granule);
         Ok(())
     }
 
-    /// A page's row in the table for reads or for writes.
-    fn row(&self, page: u64, write: bool) -> *mut u64 {
+    /// Opens the part of the table for 16 bytes that belongs to a filled page, and enters what is known of the pages
+    /// there. False if it was open: then the page is not for that table.
+    pub fn widen(&mut self, linear: u64) -> io::Result<bool> {
+        let granule = page_of(linear) as usize / PAGES_IN_GRANULE;
+        if !self.open.contains(&granule) || !self.wide.insert(granule) {
+            return Ok(false);
+        }
+        self.open_part(granule, TABLES[2])?;
+        let first = (granule * PAGES_IN_GRANULE) as u64;
+        for page in first..first + PAGES_IN_GRANULE as u64 {
+            let (read, write) = self.entry(page << 12);
+            self.put(page, read, write);
+        }
+        Ok(true)
+    }
+
+    /// Opens a granule of one table and fills it with ways to the guard.
+    fn open_part(&mut self, granule: usize, (table, words): (usize, usize)) -> io::Result<()> {
+        let bytes = PAGES_IN_GRANULE * words * 8;
+        self.mapping.open(HEAD + table + granule * bytes, bytes)?;
+        let first = (granule * PAGES_IN_GRANULE) as u64;
+        for page in first..first + PAGES_IN_GRANULE as u64 {
+            let absent = self.absent(page);
+            // SAFETY: just opened; a row has so many words.
+            unsafe { std::slice::from_raw_parts_mut(self.row(page, (table, words)), words) }.fill(absent);
+        }
+        Ok(())
+    }
+
+    /// A page's row in a table.
+    fn row(&self, page: u64, (table, words): (usize, usize)) -> *mut u64 {
         assert!((page as usize) < PAGES);
-        let table = if write { TABLE } else { 0 };
         // SAFETY: within the mapping.
-        unsafe { self.mapping.start().add(HEAD + table + page as usize * ROW).cast() }
+        unsafe { self.mapping.start().add(HEAD + table + page as usize * words * 8).cast() }
     }
 
     /// The granule of `page` must be open.
@@ -298,8 +329,11 @@ impl ShadowMap {
         let absent = self.absent(page);
         // SAFETY: the granule is open (every caller made sure), so the rows are writable memory of ours.
         unsafe {
-            self.row(page, false).write(read.unwrap_or(absent));
-            self.row(page, true).write(write.unwrap_or(absent));
+            self.row(page, TABLES[0]).write(read.unwrap_or(absent));
+            self.row(page, TABLES[1]).write(write.unwrap_or(absent));
+            if self.wide.contains(&(page as usize / PAGES_IN_GRANULE)) {
+                self.row(page, TABLES[2]).write(read.and(write).unwrap_or(absent));
+            }
         }
     }
 }

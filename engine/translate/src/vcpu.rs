@@ -28,7 +28,7 @@ use crate::emit::site::{Site, Sites};
 use crate::enter;
 use crate::frame::{ExitKind, FramePage};
 use crate::host;
-use crate::map::{NOWHERE, PAGE_BITS, TABLE};
+use crate::map::{NOWHERE, PAGE_BITS, TABLE, WIDE_TABLE_AT};
 use crate::signal;
 use crate::store::{Source, Store};
 
@@ -121,9 +121,9 @@ impl Translated {
         fields.poll = calm;
         fields.calm = calm;
         fields.minus_guard = guard.wrapping_neg();
-        fields.table_bytes = TABLE as u64;
+        fields.table_bytes = [TABLE as u64, WIDE_TABLE_AT as u64];
         let pages = ((1 << PAGE_BITS) - 1) << 12;
-        fields.page_and_low = [0, 1, 3, 7].map(|low| pages | low);
+        fields.page_and_low = [0, 1, 3, 7, 15].map(|low| pages | low);
         fields.in_page = PAGE_SIZE - 1;
         fields.carry = PAGE_SIZE;
         fields.beyond = !(2 * PAGE_SIZE - 1);
@@ -291,6 +291,7 @@ impl Translated {
         frame.context =
             if facts.user { views.user } else { views.supervisor[usize::from(facts.reaches_user)] };
         frame.write_table = frame.context + TABLE as u64;
+        frame.wide_table = frame.context + WIDE_TABLE_AT as u64;
         frame.views = views.supervisor;
         frame.user_view = views.user;
         // Where SYSCALL keeps arithmetic flags it is the interpreter's: no kernel asks for that.
@@ -511,6 +512,14 @@ impl Translated {
                 filled = true;
             }
             let aligned = size <= 1 || linear.is_multiple_of(size.next_power_of_two());
+            if aligned && size == 16 && site == Site::Aligned {
+                let widened = self.contexts.map().widen(linear)?;
+                if !widened && !filled {
+                    // Only to be read: the table for 16 bytes has no such pages.
+                    return Ok(Repair::Site(Site::Unaligned));
+                }
+                filled = true;
+            }
             if !aligned && (site == Site::Aligned || !filled) {
                 return Ok(Repair::Site(Site::Unaligned));
             }

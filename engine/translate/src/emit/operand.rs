@@ -51,7 +51,7 @@ pub(crate) enum Site {
 impl Site {
     /// How an access of so many bytes is checked where nothing, or this, was learnt of its site.
     pub fn for_size(self, size: usize) -> Self {
-        if matches!(size, 1 | 2 | 4 | 8) { self } else { self.max(Self::Unaligned) }
+        if matches!(size, 1 | 2 | 4 | 8 | 16) { self } else { self.max(Self::Unaligned) }
     }
 }
 
@@ -126,9 +126,11 @@ impl Emitter<'_> {
     /// Makes the context whose GS base is in A the present one: its frame and tables. Uses C.
     pub fn switch_context(&mut self) {
         self.asm.write_gs_base(A);
-        self.asm.load_frame(C, at!(table_bytes));
-        self.asm.lea(C, Some(C), Some((A, 0)), 0, true);
-        self.asm.store_frame(at!(write_table), C);
+        for (n, table) in [(1, at!(wide_table)), (0, at!(write_table))] {
+            self.asm.load_frame(C, at!(table_bytes) + 8 * n);
+            self.asm.lea(C, Some(C), Some((A, 0)), 0, true);
+            self.asm.store_frame(table, C);
+        }
     }
 
     fn add_base(&mut self, field: i32) {
@@ -139,6 +141,10 @@ impl Emitter<'_> {
     /// Looks the address in `from` up for an access of `size` bytes: afterwards [`from` + B] is the host's, or faults.
     pub fn look_up(&mut self, from: u8, size: usize, write: bool) {
         let site = self.site.for_size(size);
+        if site == Site::Aligned && size == 16 {
+            self.wide_word(from);
+            return;
+        }
         if site == Site::Aligned || size == 1 {
             self.word_of_aligned(from, size);
         } else {
@@ -192,6 +198,23 @@ impl Emitter<'_> {
             self.asm.rorx(C, C, 64 - log2);
             self.asm.lea(B, Some(C), Some((B, 3)), 0, true);
         }
+        self.restore_c();
+    }
+
+    /// The addend for an aligned access of 16 bytes into B, from the third table.
+    fn wide_word(&mut self, from: u8) {
+        if self.fast_extract {
+            self.extract(B, from, at!(page_and_low) + 32);
+        } else {
+            self.page_to_b(from);
+            self.asm.mov_imm32(C, 60);
+            self.asm.shlx(C, from, C);
+            self.asm.rorx(C, C, 60);
+            self.asm.lea_scaled(B, B, 1);
+            self.asm.lea(B, Some(C), Some((B, 3)), 0, true);
+        }
+        self.asm.load_frame(C, at!(wide_table));
+        self.asm.load_index8(B, C, B);
         self.restore_c();
     }
 
