@@ -43,6 +43,16 @@ pub(crate) unsafe extern "C" fn enter(frame: *mut Frame) {
         "movaps xmm14, [rax + {xmm} + 0xe0]", "movaps xmm15, [rax + {xmm} + 0xf0]",
         "test dword ptr [rdi + {wide}], 1",
         "jz 2f",
+        // Upper halves that are zero stay what the CPU knows to be zero: loaded, they would make each SSE instruction
+        // wait for the register's last use, to merge with it.
+        "vzeroupper",
+        "vmovups ymm0, [rax + {ymm} + 0x00]", "vorps ymm0, ymm0, [rax + {ymm} + 0x20]",
+        "vorps ymm0, ymm0, [rax + {ymm} + 0x40]", "vorps ymm0, ymm0, [rax + {ymm} + 0x60]",
+        "vorps ymm0, ymm0, [rax + {ymm} + 0x80]", "vorps ymm0, ymm0, [rax + {ymm} + 0xa0]",
+        "vorps ymm0, ymm0, [rax + {ymm} + 0xc0]", "vorps ymm0, ymm0, [rax + {ymm} + 0xe0]",
+        "vptest ymm0, ymm0",
+        "vmovaps xmm0, [rax + {xmm}]",
+        "jz 2f",
         "vinsertf128 ymm0, ymm0, [rax + {ymm} + 0x00], 1", "vinsertf128 ymm1, ymm1, [rax + {ymm} + 0x10], 1",
         "vinsertf128 ymm2, ymm2, [rax + {ymm} + 0x20], 1", "vinsertf128 ymm3, ymm3, [rax + {ymm} + 0x30], 1",
         "vinsertf128 ymm4, ymm4, [rax + {ymm} + 0x40], 1", "vinsertf128 ymm5, ymm5, [rax + {ymm} + 0x50], 1",

@@ -26,8 +26,6 @@ pub(crate) struct Frame {
     pub page: u64,
     /// Where the poll at the head of each block reads: [`Frame::calm`], or nowhere to make it fault.
     pub poll: u64,
-    /// Points at itself.
-    pub calm: u64,
     /// FS base of the guest.
     pub fs_base: u64,
     /// GS base of the guest.
@@ -102,7 +100,15 @@ pub(crate) struct Frame {
     pub fpu: u64,
     /// The host address at which a signal found translated code.
     pub fault_at: u64,
+    /// What `poll` points at in Rust's alias, by an address that stands here.
+    pub calm: Line,
 }
+
+/// A word in a cache line of its own. Caches whose ways are predicted by the address (AMD's) lose a line that is
+/// read by two aliases in turn, as one with `poll` and `calm` would be.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub(crate) struct Line(pub u64);
 
 const _: () = assert!(size_of::<Frame>() <= FRAME_BYTES);
 

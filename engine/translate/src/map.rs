@@ -50,17 +50,20 @@ const WORDS: usize = 8;
 /// Bytes of a row.
 const ROW: usize = 8 * WORDS;
 const PAGES: usize = 1 << PAGE_BITS;
-/// Bytes of a table; the one for writes follows the one for reads.
-pub(crate) const TABLE: usize = PAGES * ROW;
+/// Bytes of the table for reads; it begins where GS leads.
+const TABLE: usize = PAGES * ROW;
+/// From GS to the table for writes. A few pages further than need be: AMD's first-level cache finds its ways by a
+/// hash of the address's bits 12–27 ("Take A Way", 2020), and one page's rows, used in turn, must not look the same.
+pub(crate) const WRITE_TABLE_AT: usize = TABLE + 0x3000;
 /// From GS to the table for 16 bytes: for pages that may be read and written.
-pub(crate) const WIDE_TABLE_AT: usize = 2 * TABLE;
+pub(crate) const WIDE_TABLE_AT: usize = 2 * TABLE + 0x6000;
 const PAGES_IN_GRANULE: usize = 256;
 const GRANULE: usize = PAGES_IN_GRANULE * ROW;
 /// The tables: where they begin, from GS, and the words in a row.
-const TABLES: [(usize, usize); 3] = [(0, WORDS), (TABLE, WORDS), (WIDE_TABLE_AT, 2 * WORDS)];
+const TABLES: [(usize, usize); 3] = [(0, WORDS), (WRITE_TABLE_AT, WORDS), (WIDE_TABLE_AT, 2 * WORDS)];
 const HEAD: usize = JUMP_BYTES + FRAME_BYTES;
 /// Address space of a context.
-pub(crate) const SPACE: usize = HEAD + 4 * TABLE;
+pub(crate) const SPACE: usize = HEAD + WIDE_TABLE_AT + 2 * TABLE;
 
 /// The most granules a context keeps open; beyond that it is emptied. 32 MiB of tables, 1 GiB of guest.
 const MOST_GRANULES: usize = 1024;

@@ -26,9 +26,9 @@ use crate::counts::Counts;
 use crate::emit::block::{Key, POLL_BYTES, Surroundings};
 use crate::emit::site::{Site, Sites};
 use crate::enter;
-use crate::frame::{ExitKind, FramePage};
+use crate::frame::{ExitKind, FramePage, Line};
 use crate::host;
-use crate::map::{NOWHERE, PAGE_BITS, TABLE, WIDE_TABLE_AT};
+use crate::map::{NOWHERE, PAGE_BITS, WIDE_TABLE_AT, WRITE_TABLE_AT};
 use crate::signal;
 use crate::store::{Source, Store};
 
@@ -119,9 +119,9 @@ impl Translated {
         let calm = frame.address() as u64 + std::mem::offset_of!(crate::frame::Frame, calm) as u64;
         let fields = frame.frame();
         fields.poll = calm;
-        fields.calm = calm;
+        fields.calm = Line(calm);
         fields.minus_guard = guard.wrapping_neg();
-        fields.table_bytes = [TABLE as u64, WIDE_TABLE_AT as u64];
+        fields.table_bytes = [WRITE_TABLE_AT as u64, WIDE_TABLE_AT as u64];
         let pages = ((1 << PAGE_BITS) - 1) << 12;
         fields.page_and_low = [0, 1, 3, 7, 15].map(|low| pages | low);
         fields.in_page = PAGE_SIZE - 1;
@@ -283,14 +283,14 @@ impl Translated {
         frame.interrupts = system & IF;
         frame.system_flags = system & !(IF | AC | RF | VM) | RESERVED_ONE;
         frame.event_waits = u64::from(waits);
-        frame.sti_poll = if waits { NOWHERE } else { frame.calm };
+        frame.sti_poll = if waits { NOWHERE } else { frame.calm.0 };
         frame.fs_base = facts.fs_base;
         frame.gs_base = facts.gs_base;
         frame.fpu = fpu;
         frame.wide = u32::from(facts.avx);
         frame.context =
             if facts.user { views.user } else { views.supervisor[usize::from(facts.reaches_user)] };
-        frame.write_table = frame.context + TABLE as u64;
+        frame.write_table = frame.context + WRITE_TABLE_AT as u64;
         frame.wide_table = frame.context + WIDE_TABLE_AT as u64;
         frame.views = views.supervisor;
         frame.user_view = views.user;
@@ -628,7 +628,7 @@ impl PollSwitch {
     #[allow(unsafe_code)] // a word of the frame that other threads write
     fn calm(&self) {
         // SAFETY: as above.
-        self.set(unsafe { (&raw const (*self.0).calm).read_volatile() });
+        self.set(unsafe { (&raw const (*self.0).calm.0).read_volatile() });
     }
 }
 
