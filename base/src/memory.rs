@@ -378,8 +378,12 @@ fn guarded_windows(size: u64) -> Option<(u64, Vec<Window>)> {
     for _ in 0..8 {
         let first = Window::anywhere(len).ok()?;
         let start = first.start;
-        let others = (start % PERIOD..USER_END - HUGE_PAGE).step_by(PERIOD as usize).filter(|&at| at != start);
-        match others.map(|at| Window::at(at, len.min(USER_END - PAGE_SIZE - at))).collect::<io::Result<Vec<_>>>() {
+        let others =
+            (start % PERIOD..USER_END - HUGE_PAGE).step_by(PERIOD as usize).filter(|&at| at != start);
+        match others
+            .map(|at| Window::at(at, len.min(USER_END - PAGE_SIZE - at)))
+            .collect::<io::Result<Vec<_>>>()
+        {
             Ok(others) => {
                 let windows = std::iter::once(first).chain(others).collect();
                 return Some((start.next_multiple_of(HUGE_PAGE), windows));

@@ -94,7 +94,7 @@ pub(crate) struct Frame {
     pub entry: u64,
     /// Host MXCSR while the guest runs.
     pub host_mxcsr: u32,
-    /// Bit 0: XMM and YMM are saved and loaded by AVX moves.
+    /// Bit 0: the guest has YMM. Bit 1: the host has.
     pub wide: u32,
     /// Address of the x87/SSE/AVX image (`x86::Fpu`).
     pub fpu: u64,

@@ -51,6 +51,7 @@ pub(crate) struct Translated {
     sites: Sites,
     info: InstructionInfoFactory,
     fast_extract: bool,
+    host_avx: u32,
     /// The host's x87 holds the guest's.
     x87_here: bool,
     /// [`base::Watch::hits`] when the store was last checked.
@@ -113,7 +114,9 @@ impl Translated {
         board: &Arc<dyn Board>,
     ) -> io::Result<Self> {
         let guard = memory.guard().ok_or_else(|| {
-            io::Error::other("no address space to guard guest memory with (see ulimit -v); use --engine interpret")
+            io::Error::other(
+                "no address space to guard guest memory with (see ulimit -v); use --engine interpret",
+            )
         })?;
         let mut frame = FramePage::new()?;
         let calm = frame.address() as u64 + std::mem::offset_of!(crate::frame::Frame, calm) as u64;
@@ -142,6 +145,7 @@ impl Translated {
             sites: Sites::default(),
             info: InstructionInfoFactory::new(),
             fast_extract: host::fast_extract(),
+            host_avx: u32::from(std::arch::is_x86_feature_detected!("avx")),
             x87_here: false,
             hits: 0,
             last_fill: u32::MAX,
@@ -287,7 +291,7 @@ impl Translated {
         frame.fs_base = facts.fs_base;
         frame.gs_base = facts.gs_base;
         frame.fpu = fpu;
-        frame.wide = u32::from(facts.avx);
+        frame.wide = u32::from(facts.avx) | self.host_avx << 1;
         frame.context =
             if facts.user { views.user } else { views.supervisor[usize::from(facts.reaches_user)] };
         frame.write_table = frame.context + WRITE_TABLE_AT as u64;

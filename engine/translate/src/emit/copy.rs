@@ -164,13 +164,7 @@ impl Emitter<'_> {
 fn insists_on_alignment(instruction: &Instruction) -> bool {
     use Mnemonic as M;
     match instruction.mnemonic() {
-        M::Vmovaps
-        | M::Vmovapd
-        | M::Vmovdqa
-        | M::Vmovntps
-        | M::Vmovntpd
-        | M::Vmovntdq
-        | M::Vmovntdqa => true,
+        M::Vmovaps | M::Vmovapd | M::Vmovdqa | M::Vmovntps | M::Vmovntpd | M::Vmovntdq | M::Vmovntdqa => true,
         M::Movups
         | M::Movupd
         | M::Movdqu
@@ -181,9 +175,10 @@ fn insists_on_alignment(instruction: &Instruction) -> bool {
         | M::Pcmpistrm
         | M::Cmpxchg16b => false,
         _ => {
-            let vector = instruction.op_kinds().zip(0..).any(|(kind, n)| {
-                kind == OpKind::Register && instruction.op_register(n).is_xmm()
-            });
+            let vector = instruction
+                .op_kinds()
+                .zip(0..)
+                .any(|(kind, n)| kind == OpKind::Register && instruction.op_register(n).is_xmm());
             instruction.encoding() == EncodingKind::Legacy && vector && instruction.memory_size().size() == 16
         }
     }

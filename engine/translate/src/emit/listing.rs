@@ -34,7 +34,13 @@ impl Display for Listing<'_> {
             let end = sites.get(n + 1).map_or(code.len(), |&(next, _)| next as usize);
             let guest = self.page.get(usize::from(offset)..).unwrap_or_default();
             Self::instructions(f, guest, u64::from(offset), 1, "")?;
-            Self::instructions(f, &code[at as usize..end], u64::from(self.host + at), usize::MAX, "        ")?;
+            Self::instructions(
+                f,
+                &code[at as usize..end],
+                u64::from(self.host + at),
+                usize::MAX,
+                "        ",
+            )?;
         }
         Ok(())
     }
