@@ -88,7 +88,8 @@ impl Emitter<'_> {
         let Some(number) = gpr_number(destination) else { return Next::Interpret };
         let spilled = |register| gpr_number(register).is_some_and(is_spilled);
         let (base, index) = (instruction.memory_base(), instruction.memory_index());
-        if !spilled(destination) && !spilled(base) && !spilled(index) && base != Register::RIP {
+        let relative = matches!(base, Register::RIP | Register::EIP);
+        if !spilled(destination) && !spilled(base) && !spilled(index) && !relative {
             let bytes = self.bytes;
             self.asm.bytes(bytes);
             return Next::Following;
@@ -170,7 +171,9 @@ fn insists_on_alignment(instruction: &Instruction) -> bool {
         | M::Movdqu
         | M::Lddqu
         | M::Pcmpestri
+        | M::Pcmpestri64
         | M::Pcmpestrm
+        | M::Pcmpestrm64
         | M::Pcmpistri
         | M::Pcmpistrm
         | M::Cmpxchg16b => false,
