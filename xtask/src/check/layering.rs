@@ -42,6 +42,7 @@ const LAYERS: &[Layer] = &[
         uses: &["base", "arch/x86", "engine/api"],
         tests_use: &["engine/interpret", "engine/translate", "engine/compare", "guests/selftest"],
     },
+    layer("virtio", &["base", "engine/api", "machine"]),
     layer("control/images", &[]),
     layer(
         "cli",
