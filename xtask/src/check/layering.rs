@@ -27,6 +27,7 @@ const fn layer(folder: &'static str, uses: &'static [&'static str]) -> Layer {
 const LAYERS: &[Layer] = &[
     // What runs inside a guest knows nothing of the host's side, nor do its images.
     layer("guests/agent", &[]),
+    layer("guests/bench", &[]),
     layer("guests/workout", &[]),
     layer("guests/selftest", &[]),
     layer("guests/embedded", &[]),
