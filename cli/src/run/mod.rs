@@ -141,7 +141,7 @@ fn explain(error: BuildError, name: &str) -> Failure {
         BuildError::Load(_) => Failure::usage(format!("{name}: {error}")),
         BuildError::Vcpus(_) | BuildError::TooMuchMemory(_) => Failure::usage(error),
         BuildError::Engine(EngineError::Unsupported { .. }) => Failure::usage(error),
-        BuildError::Memory(_) | BuildError::Engine(_) => Failure::host(error),
+        BuildError::Memory(_) | BuildError::Engine(_) | BuildError::Function(_) => Failure::host(error),
     }
 }
 

@@ -52,6 +52,7 @@ impl Machine {
         let wires = Wires {
             consoles: [Some(Box::new(com1)), Some(Box::new(com2)), None, None],
             unix_nanoseconds: unix_nanoseconds(),
+            ..Wires::default()
         };
         let vm = Arc::new(Vm::new(config, images, wires, engine)?);
         let (off, off_end) = bounded(1);
