@@ -66,7 +66,7 @@ pub struct Mapped {
 
 /// The reference CPU as a part of another engine.
 pub struct Tier {
-    cpu: Cpu,
+    pub(crate) cpu: Cpu,
     blocks: BlockCache,
 }
 

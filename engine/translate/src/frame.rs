@@ -108,6 +108,8 @@ pub(crate) enum ExitKind {
     Missed = 6,
     /// As `Interpret`, and the instruction uses x87, MMX or SSE state.
     InterpretFpu = 5,
+    /// The reference CPU executes an instruction that was prepared for it: its number.
+    Call = 7,
 }
 
 /// The offset of a field from GS.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use base::{GuestMemory, PAGE_SIZE, RamOffset};
 use engine::{Attention, Board, Budget, CpuModel, EngineError, Exit, Statistics, Vcpu};
 use iced_x86::{Decoder, DecoderError, Instruction, InstructionInfoFactory, OpAccess, Register};
-use interpret::{Facts, Tier};
+use interpret::{Facts, Prepared, Tier};
 use x86::CpuState;
 use x86::flags::{AC, DF, IF, RESERVED_ONE, RF, STATUS, VM};
 use x86::paging::is_canonical;
@@ -92,6 +92,10 @@ impl Surroundings for Around<'_> {
         self.tier.is_computation(instruction)
     }
 
+    fn prepare(&self, bytes: &[u8]) -> Option<Prepared> {
+        self.tier.prepare(bytes)
+    }
+
     fn site(&self, offset: u16) -> Site {
         self.sites.get(self.page, offset)
     }
@@ -143,7 +147,9 @@ impl Translated {
             for flush in self.tier.take_flushes() {
                 self.contexts.flush(flush);
             }
-            self.drop_stale();
+            if self.drop_stale() {
+                resume = Resume::Dispatch;
+            }
             if left == 0 {
                 self.store_x87();
                 return Ok(Exit::Budget);
@@ -196,21 +202,22 @@ impl Translated {
         }
     }
 
-    /// Throws away blocks whose code was written.
-    fn drop_stale(&mut self) {
+    /// Throws away blocks whose code was written. True if there may have been some.
+    fn drop_stale(&mut self) -> bool {
         let hits = self.memory.watch().hits();
-        if hits != self.hits {
-            self.hits = hits;
-            self.store.drop_stale(&self.memory);
+        if hits == self.hits {
+            return false;
         }
+        self.hits = hits;
+        self.store.drop_stale(&self.memory);
+        true
     }
 
     /// The number of the block at RIP, translated if need be; `None` if the fetch faults.
     fn block_here(&mut self, facts: &Facts, single: bool) -> Option<usize> {
         let rip = self.tier.rip();
         let at = self.tier.code_at(rip)?;
-        let direction = self.tier.system_flags() & DF != 0;
-        let key = Key { user: facts.user, fpu: facts.fpu, avx: facts.avx, direction, single };
+        let key = self.key(facts, single);
         let left = PAGE_SIZE - rip % PAGE_SIZE;
         let mut second = None;
         if left < LONGEST_INSTRUCTION && self.runs_on(at, left) {
@@ -313,6 +320,7 @@ impl Translated {
         self.counts.exit(kind);
         if counted
             && ![
+                ExitKind::Call as u64,
                 ExitKind::Interpret as u64,
                 ExitKind::InterpretFpu as u64,
                 ExitKind::Fault as u64,
@@ -323,6 +331,7 @@ impl Translated {
             *left = spend(*left, 1);
         }
         Ok(Ok(match kind {
+            k if k == ExitKind::Call as u64 => return Ok(self.call(page, value as u32, left)),
             k if k == ExitKind::Interpret as u64 || k == ExitKind::InterpretFpu as u64 => {
                 self.tier.set_rip(page.wrapping_add(value & 0xffff));
                 self.counts.interpreted(value >> 16);
@@ -365,6 +374,30 @@ impl Translated {
             }
             k => return self.fault(page, fault_at, k == ExitKind::Missed as u64, left),
         }))
+    }
+
+    /// Has the reference CPU execute an instruction of a block.
+    fn call(&mut self, page: u64, number: u32, left: &mut u64) -> Result<Resume, Exit> {
+        let (block, call) = self.store.call(number);
+        self.counts.interpreted(u64::from(call.prepared.code()));
+        self.tier.set_rip(page.wrapping_add(u64::from(call.offset)));
+        if call.fpu {
+            self.store_x87();
+        }
+        *left = spend(*left, 1);
+        let follows = self.tier.execute(&call.prepared).inspect_err(|_| self.store_x87())?;
+        let Some(resume) = call.resume.filter(|_| follows) else { return Ok(Resume::Dispatch) };
+        let block = self.store.block(block);
+        if self.key(&self.tier.facts(), false) != block.key {
+            return Ok(Resume::Dispatch);
+        }
+        Ok(Resume::At(self.store.cache.address(block.host + resume)))
+    }
+
+    /// What translations depend on now.
+    fn key(&self, facts: &Facts, single: bool) -> Key {
+        let direction = self.tier.system_flags() & DF != 0;
+        Key { user: facts.user, fpu: facts.fpu, avx: facts.avx, direction, single }
     }
 
     /// A branch to a non-canonical address faults at the branch, before it has touched RSP.
