@@ -85,12 +85,13 @@ pub trait Device: Send {
     fn listens(&self, _wake: usize) -> bool {
         true
     }
-    /// A wake is readable.
+    /// A wake is readable. [`Progress::More`] asks for a kick of every queue: there is room again for what was
+    /// left in one. No chain is taken here but those that news of the back-end go into.
     ///
     /// # Errors
     /// The driver's mistake.
-    fn woken(&mut self, _rings: &mut Rings) -> Result<(), Mistake> {
-        Ok(())
+    fn woken(&mut self, _rings: &mut Rings) -> Result<Progress, Mistake> {
+        Ok(Progress::Done)
     }
     /// Is nothing with the back-end that touches guest memory?
     fn idle(&self) -> bool {
@@ -100,7 +101,7 @@ pub trait Device: Send {
     fn reset(&mut self);
     /// The front's own state at rest; its queues are the transport's.
     fn save(&self) -> Record;
-    /// Puts a state back; `rings` if the driver had started it.
+    /// Puts a state back. [`Device::start`] is not called for it.
     ///
     /// # Errors
     /// As [`base::Saved::restore_record`].

@@ -16,16 +16,20 @@
 #![deny(missing_docs)]
 
 pub mod back;
+mod blk;
 mod chain;
 mod device;
 mod interrupt;
 mod mistake;
+mod pci;
 mod queue;
 mod rings;
 
+pub use blk::{Blk, BlkState};
 pub use chain::{Chain, MOST_DESCRIPTORS};
 pub use device::{Device, DeviceId};
 pub use interrupt::Interrupt;
 pub use mistake::Mistake;
+pub use pci::VirtioPci;
 pub use queue::{Fate, Progress, Queue, QueueConfig, QueueState};
 pub use rings::{Rings, feature};

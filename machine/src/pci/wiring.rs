@@ -13,6 +13,7 @@ use crate::chip::Output;
 const MESSAGES: u64 = 0xfee;
 
 /// A function's wires.
+#[derive(Debug)]
 pub struct PciWiring {
     /// Where it is.
     pub slot: Slot,
