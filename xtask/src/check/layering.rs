@@ -44,6 +44,7 @@ const LAYERS: &[Layer] = &[
         tests_use: &["engine/interpret", "engine/translate", "engine/compare", "guests/selftest"],
     },
     layer("virtio", &["base", "engine/api", "machine"]),
+    layer("backend", &["base", "virtio"]),
     layer("control/images", &[]),
     layer(
         "cli",
