@@ -17,7 +17,7 @@ use tokio::sync::RwLock;
 
 use super::file::open_path;
 use super::io::{Engine, block_on};
-use super::qcow2::{Header, rebuild, set_dirty};
+use super::qcow2::{Header, rebuild, set_dirty, vet};
 use super::reach::{Identity, Reach};
 use super::{Access, Backing, Error, Format, HostFile, Result, SECTOR, Source};
 
@@ -57,7 +57,19 @@ impl Image {
     /// The same, for an image whose disk is to grow to `size` bytes.
     pub(super) fn open_to_grow(source: &Source, engine: &Arc<dyn Engine>, size: u64) -> Result<Self> {
         let access = if source.read_only { Access::Read } else { Access::Write };
-        let file = open_path(&source.path, access)?;
+        Self::in_file(open_path(&source.path, access)?, source, engine, size)
+    }
+
+    /// The same in a file that is open already; the source's path is for messages, and for what it names behind it.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn open_file(file: File, source: &Source, engine: &Arc<dyn Engine>) -> Result<Self> {
+        Self::in_file(file, source, engine, 0)
+    }
+
+    fn in_file(file: File, source: &Source, engine: &Arc<dyn Engine>, size: u64) -> Result<Self> {
+        let access = if source.read_only { Access::Read } else { Access::Write };
         let file = HostFile::new(file, &source.path, access, Arc::clone(engine))?;
         file.allow(size);
         let layer = match source.format {
@@ -68,14 +80,6 @@ impl Image {
                 open_qcow2(file, access, source.backing.as_ref(), &mut behind)?
             }
         };
-        Ok(Self::new(layer, source, engine))
-    }
-
-    /// An image in a file that was just made, and is nobody else's.
-    pub(super) fn open_file(file: File, source: &Source, engine: &Arc<dyn Engine>) -> Result<Self> {
-        let file = HostFile::new(file, &source.path, Access::Write, Arc::clone(engine))?;
-        let mut behind = Behind::of(&source.path, file.file())?;
-        let layer = open_qcow2(file, Access::Write, source.backing.as_ref(), &mut behind)?;
         Ok(Self::new(layer, source, engine))
     }
 
@@ -334,6 +338,8 @@ fn open_qcow2(
         }
         if header.dirty {
             count_again(&file, &header)?;
+        } else {
+            vet(file.file(), &header, file.len()).map_err(host())?.map_err(refused)?;
         }
         file.allow(header.most(file.len()));
     }

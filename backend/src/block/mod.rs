@@ -44,6 +44,7 @@ pub mod qcow2;
 mod reach;
 mod resize;
 mod source;
+mod spec;
 mod worker;
 
 pub use convert::convert;
@@ -58,6 +59,7 @@ pub use layer::Layer;
 pub use limit::{Limit, Limits};
 pub use resize::resize;
 pub use source::{Backing, Source};
+pub use spec::{Spec, SpecError};
 
 /// The result of what can fail here.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -85,7 +85,8 @@ impl Captured {
     }
 
     fn flush_file(&mut self) {
-        if self.left > 0 && !self.file.buffer().is_empty()
+        if self.left > 0
+            && !self.file.buffer().is_empty()
             && let Err(error) = self.file.flush()
         {
             tracing::warn!(%error, "the capture cannot be written: it ends here");

@@ -34,7 +34,15 @@ impl Limited {
         wake.add(inner.wake(), EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
         wake.add(alarm.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
         let limit = Limits::new(None, Some(rate));
-        Ok(Self { inner, from_guest: limit, to_guest: limit, began: Instant::now(), wake, alarm, listening: true })
+        Ok(Self {
+            inner,
+            from_guest: limit,
+            to_guest: limit,
+            began: Instant::now(),
+            wake,
+            alarm,
+            listening: true,
+        })
     }
 
     /// Listens to the inner wake, or not.

@@ -19,7 +19,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::{Header, Refused};
+use super::{Header, Refused, read_table};
 
 /// The most clusters that are counted: 16 bits each. 8 TiB at the usual cluster size.
 const MOST_CLUSTERS: u64 = 1 << 27;
@@ -114,7 +114,7 @@ impl<'a> Count<'a> {
         for at in (self.header.l1_at..self.header.l1_at + l1_bytes).step_by(self.header.cluster() as usize) {
             self.use_once(at)?;
         }
-        let l1 = self.table(self.header.l1_at, l1_bytes)?;
+        let l1 = read_table(self.file, self.header.l1_at, l1_bytes)?;
         for (index, entry) in l1.into_iter().enumerate() {
             if entry & OFFSET == 0 {
                 continue;
@@ -133,7 +133,7 @@ impl<'a> Count<'a> {
     }
 
     fn walk_l2(&mut self, table_at: u64) -> Result<(), Stop> {
-        let table = self.table(table_at, self.header.cluster())?;
+        let table = read_table(self.file, table_at, self.header.cluster())?;
         for (index, entry) in table.into_iter().enumerate() {
             let inside = match entry {
                 entry if entry & COMPRESSED != 0 => self.use_compressed(entry)?,
@@ -183,22 +183,6 @@ impl<'a> Count<'a> {
     fn clear(&mut self, table_at: u64, index: usize) -> Result<(), Stop> {
         self.found.cleared += 1;
         Ok(self.file.write_all_at(&[0; 8], table_at + index as u64 * 8)?)
-    }
-
-    /// A table of big-endian numbers. What lies beyond the end of the file is zero.
-    fn table(&self, at: u64, bytes: u64) -> io::Result<Vec<u64>> {
-        let mut raw = vec![0; bytes as usize];
-        let mut done = 0;
-        while done < raw.len() {
-            match self.file.read_at(&mut raw[done..], at + done as u64) {
-                Ok(0) => break,
-                Ok(count) => done += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let number = |bytes: &[u8]| bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
-        Ok(raw.chunks_exact(8).map(number).collect())
     }
 
     /// Writes all counts behind what is in use.

@@ -60,6 +60,9 @@ pub enum Refused {
     /// An entry that no version allows.
     #[error("its {0} has an entry that cannot be; try `qemu-img check -r all` on a copy")]
     Entry(&'static str),
+    /// Counts that were made up, or damaged.
+    #[error("its reference counts are damaged; try `qemu-img check -r all` on a copy")]
+    Counts,
     /// More than we count.
     #[error("it was not closed and is too large to be counted again here; use `qemu-img check -r all`")]
     TooLarge,

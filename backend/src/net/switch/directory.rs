@@ -11,10 +11,14 @@ use super::port::PortId;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The name cannot be one.
-    #[error("`{0}` cannot be a switch's name: use 1 to 32 letters, digits, `-`, `_` and `.`, and begin with no `.`")]
+    #[error(
+        "`{0}` cannot be a switch's name: use 1 to 32 letters, digits, `-`, `_` and `.`, and begin with no `.`"
+    )]
     Name(String),
     /// Somebody else could interfere.
-    #[error("{0} is not a directory of this user's alone (mode 0700): remove it, or set XDG_RUNTIME_DIR to one that is")]
+    #[error(
+        "{0} is not a directory of this user's alone (mode 0700): remove it, or set XDG_RUNTIME_DIR to one that is"
+    )]
     Open(PathBuf),
     /// The path is too long for a socket's address.
     #[error("{0} is too long for the address of a socket: set XDG_RUNTIME_DIR to a shorter one")]
@@ -106,7 +110,11 @@ fn private(path: &Path) -> Result<(), Error> {
     }
     let found = fs::symlink_metadata(path).map_err(host)?;
     let ours = found.uid() == nix::unistd::geteuid().as_raw();
-    if found.is_dir() && ours && found.mode() & 0o077 == 0 { Ok(()) } else { Err(Error::Open(path.to_owned())) }
+    if found.is_dir() && ours && found.mode() & 0o077 == 0 {
+        Ok(())
+    } else {
+        Err(Error::Open(path.to_owned()))
+    }
 }
 
 #[cfg(test)]

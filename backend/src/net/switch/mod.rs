@@ -114,7 +114,9 @@ impl Switch {
             .port
             .peers
             .iter_mut()
-            .filter_map(|(port, peer)| (peer.send(&self.message, false, now) == Delivery::Gone).then_some(*port))
+            .filter_map(|(port, peer)| {
+                (peer.send(&self.message, false, now) == Delivery::Gone).then_some(*port)
+            })
             .collect();
         gone.into_iter().for_each(|port| self.bury(port));
         Sent::Taken

@@ -97,7 +97,10 @@ impl Peer {
                 self.full = None;
                 Delivery::Done
             }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock) || error.raw_os_error() == Some(libc::ENOBUFS) => {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock)
+                    || error.raw_os_error() == Some(libc::ENOBUFS) =>
+            {
                 let since = *self.full.get_or_insert(now);
                 let waited = now.saturating_duration_since(since);
                 if patient && waited < Self::PATIENCE { Delivery::Full } else { Delivery::Done }

@@ -23,7 +23,8 @@ impl Table {
             return; // a group never sends
         }
         if self.stations.len() >= Self::MOST && !self.stations.contains_key(&station) {
-            let oldest = self.stations.iter().min_by_key(|(_, (_, heard))| *heard).map(|(station, _)| *station);
+            let oldest =
+                self.stations.iter().min_by_key(|(_, (_, heard))| *heard).map(|(station, _)| *station);
             oldest.map(|oldest| self.stations.remove(&oldest));
         }
         self.stations.insert(station, (port, now));

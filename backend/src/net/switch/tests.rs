@@ -141,7 +141,8 @@ fn large_segments_pass_whole_and_are_cut_for_those_who_cannot_take_them() {
     bytes[16..18].copy_from_slice(&5040u16.to_be_bytes());
     bytes[23] = 6;
     bytes[46] = 0x50;
-    let header = Header { gso_type: offload::TCPV4, gso_size: 1448, hdr_len: 54, ..offload::checksummed(34, 16) };
+    let header =
+        Header { gso_type: offload::TCPV4, gso_size: 1448, hdr_len: 54, ..offload::checksummed(34, 16) };
     assert_eq!(a.send(&header, &holding(&bytes)), Sent::Taken);
     let into = buffer(70_000);
     assert_eq!(b.receive(&into), Received::Frame(header, bytes.len() as u64));

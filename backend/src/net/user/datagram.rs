@@ -9,12 +9,12 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use mio::net::UdpSocket;
-use mio::{Interest, Registry, Token};
+use mio::{Interest, Token};
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 use smoltcp::wire::{Icmpv4Message, Icmpv4Packet, IpProtocol, UdpPacket};
 
 use super::outbox::Outbox;
-use super::tokens::Tokens;
+use super::sockets::Sockets;
 
 /// What kind of datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,14 +85,13 @@ impl Table {
         to: SocketAddr,
         message: &[u8],
         now: Instant,
-        tokens: &mut Tokens,
-        registry: &Registry,
+        sockets: &mut Sockets,
     ) -> io::Result<()> {
         // The name server may be another by now.
         let token = self.tokens.get(&ends).copied().filter(|token| self.flows[token].to == to);
         let token = match token {
             Some(token) => token,
-            None => self.open(ends, to, now, tokens, registry)?,
+            None => self.open(ends, to, now, sockets)?,
         };
         if let Some(flow) = self.flows.get_mut(&token) {
             flow.used = now;
@@ -109,14 +108,7 @@ impl Table {
         flow.unanswered.map(|since| now.saturating_duration_since(since))
     }
 
-    fn open(
-        &mut self,
-        ends: Ends,
-        to: SocketAddr,
-        now: Instant,
-        tokens: &mut Tokens,
-        registry: &Registry,
-    ) -> io::Result<Token> {
+    fn open(&mut self, ends: Ends, to: SocketAddr, now: Instant, sockets: &mut Sockets) -> io::Result<Token> {
         if let Some(old) = self.tokens.get(&ends).copied() {
             self.remove(old);
         }
@@ -125,8 +117,7 @@ impl Table {
             oldest.into_iter().for_each(|token| self.remove(token));
         }
         let mut host = open(ends.kind, to)?;
-        let token = tokens.fresh();
-        registry.register(&mut host, token, Interest::READABLE)?;
+        let token = sockets.add(&mut host, Interest::READABLE)?;
         self.flows.insert(token, Flow { ends, host, to, used: now, unanswered: None });
         self.tokens.insert(ends, token);
         Ok(token)
@@ -155,7 +146,9 @@ impl Table {
                     deliver(&flow.ends, &mut self.buffer[..len], out);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return news,
-                Err(error) if error.kind() == ErrorKind::ConnectionRefused => return News::Refused(flow.ends),
+                Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                    return News::Refused(flow.ends);
+                }
                 Err(_) => return news,
             }
         }
@@ -176,7 +169,8 @@ impl Table {
     /// Forgets what is unused. Call it every few seconds.
     pub fn sweep(&mut self, now: Instant) {
         let idle = |flow: &Flow| now.saturating_duration_since(flow.used) > Self::IDLE;
-        let idle: Vec<Token> = self.flows.iter().filter(|(_, flow)| idle(flow)).map(|(token, _)| *token).collect();
+        let idle: Vec<Token> =
+            self.flows.iter().filter(|(_, flow)| idle(flow)).map(|(token, _)| *token).collect();
         idle.into_iter().for_each(|token| self.remove(token));
     }
 

@@ -51,13 +51,17 @@ pub fn answer(plan: &Plan, message: &[u8]) -> Option<Answer> {
     }
     let name = packet.options().find(|option| option.kind == CLIENT_ID);
     options.extend(name.filter(|_| asked.client_identifier.is_none()));
-    
+
     let repr = DhcpRepr {
         message_type: kind,
         transaction_id: asked.transaction_id,
         secs: 0,
         client_hardware_address: asked.client_hardware_address,
-        client_ip: if asked.message_type == DhcpMessageType::Inform { asked.client_ip } else { Ipv4Addr::UNSPECIFIED },
+        client_ip: if asked.message_type == DhcpMessageType::Inform {
+            asked.client_ip
+        } else {
+            Ipv4Addr::UNSPECIFIED
+        },
         your_ip: address,
         server_ip: plan.gateway(),
         router: (!refused).then(|| plan.gateway()),
@@ -165,11 +169,17 @@ mod tests {
     fn a_lease_is_renewed_by_unicast_and_facts_are_told_without_one() {
         let client_ip = Plan::default().guest();
         ask(&DhcpRepr { client_ip, ..asked(DhcpMessageType::Request) }, |answer, target| {
-            assert_eq!((answer.message_type, answer.your_ip, target), (DhcpMessageType::Ack, client_ip, client_ip));
+            assert_eq!(
+                (answer.message_type, answer.your_ip, target),
+                (DhcpMessageType::Ack, client_ip, client_ip)
+            );
         });
         let client_ip = Ipv4Addr::new(10, 0, 2, 77);
         ask(&DhcpRepr { client_ip, ..asked(DhcpMessageType::Inform) }, |answer, target| {
-            assert_eq!((answer.message_type, answer.lease_duration, target), (DhcpMessageType::Ack, None, client_ip));
+            assert_eq!(
+                (answer.message_type, answer.lease_duration, target),
+                (DhcpMessageType::Ack, None, client_ip)
+            );
             assert!(answer.dns_servers.is_some());
         });
     }
@@ -188,7 +198,10 @@ mod tests {
     #[test]
     fn nothing_is_said_to_others() {
         let plan = Plan::default();
-        let others = DhcpRepr { server_identifier: Some(Ipv4Addr::new(10, 0, 2, 9)), ..asked(DhcpMessageType::Request) };
+        let others = DhcpRepr {
+            server_identifier: Some(Ipv4Addr::new(10, 0, 2, 9)),
+            ..asked(DhcpMessageType::Request)
+        };
         assert_eq!(answer(&plan, &bytes(&others)), None);
         for kind in [DhcpMessageType::Decline, DhcpMessageType::Release, DhcpMessageType::Offer] {
             assert_eq!(answer(&plan, &bytes(&asked(kind))), None);

@@ -24,9 +24,9 @@ mod outbox;
 mod plan;
 mod publish;
 mod reassembly;
+mod sockets;
 mod stack;
 mod tcp;
-mod tokens;
 
 #[cfg(test)]
 mod tests;
@@ -107,9 +107,9 @@ impl User {
         names: NameServers,
     ) -> Result<(Self, Vec<SocketAddr>), Error> {
         let poll = mio::Poll::new()?;
-        let mut stack = Stack::new(plan, mac, names);
+        let mut stack = Stack::new(plan, mac, names, poll.registry())?;
         let open = |port: &Publish| {
-            let opened = stack.publish(port, poll.registry());
+            let opened = stack.publish(port);
             opened.map_err(|error| Error::Publish { port: *port, error })
         };
         let published = ports.iter().map(open).collect::<Result<_, _>>()?;
@@ -145,9 +145,9 @@ impl User {
         let now = Instant::now();
         let full = self.events.iter().count() == 256;
         for event in &self.events {
-            self.stack.event(event.token(), now, self.poll.registry());
+            self.stack.event(event.token(), now);
         }
-        self.stack.turn(now, self.poll.registry()) || full
+        self.stack.turn(now) || full
     }
 
     fn is_silent(&self) -> bool {
@@ -182,13 +182,13 @@ impl Net for User {
         {
             self.scratch.resize(len, 0);
             frame.read(0, &mut self.scratch);
-            self.stack.input(&self.scratch, Instant::now(), self.poll.registry());
+            self.stack.input(&self.scratch, Instant::now());
         }
         Sent::Taken
     }
 
     fn flush(&mut self) {
-        let busy = self.stack.turn(Instant::now(), self.poll.registry());
+        let busy = self.stack.turn(Instant::now());
         if busy || !self.is_silent() {
             self.bell.ring();
         }

@@ -5,7 +5,8 @@ use std::net::Ipv4Addr;
 
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
-    EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr, IpProtocol, Ipv4Packet, Ipv4Repr, checksum,
+    EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr, IpProtocol, Ipv4Packet, Ipv4Repr,
+    checksum,
 };
 use virtio::back::Header;
 
@@ -64,7 +65,12 @@ impl Outbox {
 
     /// Queues a frame with a payload of `len` bytes, which `fill` writes. No matter how full it is: this is for
     /// answers to what the guest sent, of which there are no more than it sends.
-    pub fn ethernet<R>(&mut self, protocol: EthernetProtocol, len: usize, fill: impl FnOnce(&mut [u8]) -> R) -> R {
+    pub fn ethernet<R>(
+        &mut self,
+        protocol: EthernetProtocol,
+        len: usize,
+        fill: impl FnOnce(&mut [u8]) -> R,
+    ) -> R {
         let mut bytes = vec![0; ETHERNET + len];
         let filled = self.build(protocol, &mut bytes, fill);
         self.push(Header::default(), bytes);
@@ -73,7 +79,8 @@ impl Outbox {
 
     fn build<R>(&self, protocol: EthernetProtocol, bytes: &mut [u8], fill: impl FnOnce(&mut [u8]) -> R) -> R {
         let mut frame = EthernetFrame::new_unchecked(bytes);
-        let repr = EthernetRepr { src_addr: EthernetAddress(Plan::MAC), dst_addr: self.guest, ethertype: protocol };
+        let repr =
+            EthernetRepr { src_addr: EthernetAddress(Plan::MAC), dst_addr: self.guest, ethertype: protocol };
         repr.emit(&mut frame);
         fill(frame.payload_mut())
     }

@@ -121,9 +121,15 @@ mod tests {
             assert_eq!(plan.destination(at("10.0.2.3")), Destination::Resolver);
             assert_eq!(plan.destination(at("10.0.3.3")), host("10.0.3.3"));
             assert_eq!(plan.destination(at("192.0.2.1")), host("192.0.2.1"));
-            for forbidden in
-                ["127.0.0.1", "127.8.8.8", "0.0.0.0", "169.254.169.254", "224.0.0.1", "255.255.255.255", "10.0.2.77"]
-            {
+            for forbidden in [
+                "127.0.0.1",
+                "127.8.8.8",
+                "0.0.0.0",
+                "169.254.169.254",
+                "224.0.0.1",
+                "255.255.255.255",
+                "10.0.2.77",
+            ] {
                 assert_eq!(plan.destination(at(forbidden)), Destination::Forbidden, "{forbidden}");
             }
         }
@@ -143,9 +149,15 @@ mod tests {
     #[test]
     fn sources() {
         let plan = Plan::default();
-        for (address, guest) in
-            [("10.0.2.15", true), ("10.0.2.16", true), ("10.0.2.2", false), ("10.0.2.3", false), ("10.0.2.255", false), ("10.0.3.15", false), ("8.8.8.8", false)]
-        {
+        for (address, guest) in [
+            ("10.0.2.15", true),
+            ("10.0.2.16", true),
+            ("10.0.2.2", false),
+            ("10.0.2.3", false),
+            ("10.0.2.255", false),
+            ("10.0.3.15", false),
+            ("8.8.8.8", false),
+        ] {
             assert_eq!(plan.is_guest(address.parse().unwrap()), guest, "{address}");
         }
     }

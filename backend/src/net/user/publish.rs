@@ -8,11 +8,11 @@ use std::str::FromStr;
 use std::time::Instant;
 
 use mio::net::{TcpListener, TcpStream, UdpSocket};
-use mio::{Interest, Registry, Token};
+use mio::{Interest, Token};
 
 use super::outbox::Outbox;
 use super::plan::Plan;
-use super::tokens::Tokens;
+use super::sockets::Sockets;
 
 /// Which protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -117,20 +117,19 @@ impl Doors {
     ///
     /// # Errors
     /// The host's: the port is taken, or not for this user.
-    pub fn open(&mut self, port: &Publish, tokens: &mut Tokens, registry: &Registry) -> io::Result<SocketAddr> {
-        let token = tokens.fresh();
-        let (door, at) = match port.protocol {
+    pub fn open(&mut self, port: &Publish, sockets: &mut Sockets) -> io::Result<SocketAddr> {
+        let (token, door, at) = match port.protocol {
             Protocol::Tcp => {
                 let mut listener = TcpListener::bind(port.host)?;
-                registry.register(&mut listener, token, Interest::READABLE)?;
+                let token = sockets.add(&mut listener, Interest::READABLE)?;
                 let at = listener.local_addr()?;
-                (Door::Tcp { listener, guest: port.guest }, at)
+                (token, Door::Tcp { listener, guest: port.guest }, at)
             }
             Protocol::Udp => {
                 let mut socket = UdpSocket::bind(port.host)?;
-                registry.register(&mut socket, token, Interest::READABLE)?;
+                let token = sockets.add(&mut socket, Interest::READABLE)?;
                 let at = socket.local_addr()?;
-                (Door::Udp { socket, guest: port.guest, peers: HashMap::new() }, at)
+                (token, Door::Udp { socket, guest: port.guest, peers: HashMap::new() }, at)
             }
         };
         self.doors.insert(token, door);
@@ -204,12 +203,31 @@ mod tests {
             ("[::1]:8080:80", "[::1]:8080", 80, Protocol::Tcp),
         ] {
             let port: Publish = text.parse().unwrap();
-            assert_eq!((port.host, port.guest, port.protocol), (host.parse().unwrap(), guest, protocol), "{text}");
+            assert_eq!(
+                (port.host, port.guest, port.protocol),
+                (host.parse().unwrap(), guest, protocol),
+                "{text}"
+            );
             assert_eq!(port.to_string().parse(), Ok(port));
         }
         for bad in [
-            "", "80", ":80", "80:", "80:0", "65536:80", "80:65536", "+80:80", "8080:80/sctp", "8080:80/", "a:80",
-            "::1:8080:80", "[127.0.0.1]:80:80", "localhost:80:80", "1.2.3.4:80", "8080:80/tcp/udp", " 8080:80",
+            "",
+            "80",
+            ":80",
+            "80:",
+            "80:0",
+            "65536:80",
+            "80:65536",
+            "+80:80",
+            "8080:80/sctp",
+            "8080:80/",
+            "a:80",
+            "::1:8080:80",
+            "[127.0.0.1]:80:80",
+            "localhost:80:80",
+            "1.2.3.4:80",
+            "8080:80/tcp/udp",
+            " 8080:80",
         ] {
             assert_eq!(bad.parse::<Publish>(), Err(NotAPort), "{bad}");
         }

@@ -82,7 +82,11 @@ impl Partial {
         };
         // An overlap is no accident either: it is how filters are evaded (RFC 5722, for IPv6).
         let overlaps = self.there.iter().any(|&(from, to)| start < to && from < end);
-        if ends_wrong || overlaps || end > 65_515 || (more && (piece.is_empty() || piece.len() % 8 != 0)) {
+        if ends_wrong
+            || overlaps
+            || end > 65_515
+            || (more && (piece.is_empty() || !piece.len().is_multiple_of(8)))
+        {
             return Err(Malformed);
         }
         if !more {

@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 use mio::{Registry, Token};
 use smoltcp::time::Instant as Tick;
 use smoltcp::wire::{
-    ArpOperation, ArpPacket, ArpRepr, EthernetAddress, EthernetFrame, EthernetProtocol, Icmpv4Message, Icmpv4Packet,
-    IpProtocol, Ipv4Packet, UdpPacket,
+    ArpOperation, ArpPacket, ArpRepr, EthernetAddress, EthernetFrame, EthernetProtocol, Icmpv4Message,
+    Icmpv4Packet, IpProtocol, Ipv4Packet, UdpPacket,
 };
 
 use super::datagram::{self, Kind, News};
@@ -31,8 +31,8 @@ use super::outbox::Outbox;
 use super::plan::{Destination, Plan};
 use super::publish::{Doors, Publish, Visitor};
 use super::reassembly::Reassembly;
+use super::sockets::Sockets;
 use super::tcp::{self, Failure};
-use super::tokens::Tokens;
 
 /// The port of name servers.
 const NAMES: u16 = 53;
@@ -42,7 +42,7 @@ const SWEEP: Duration = Duration::from_secs(10);
 /// All of it, but for the waiting.
 pub struct Stack {
     plan: Plan,
-    tokens: Tokens,
+    sockets: Sockets,
     names: NameServers,
     reassembly: Reassembly,
     tcp: tcp::Table,
@@ -55,12 +55,15 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// A network for the guest of this hardware address.
-    pub fn new(plan: Plan, guest: [u8; 6], names: NameServers) -> Self {
+    /// A network for the guest of this hardware address, with the host's sockets in that registry.
+    ///
+    /// # Errors
+    /// Where the host has no descriptor left.
+    pub fn new(plan: Plan, guest: [u8; 6], names: NameServers, registry: &Registry) -> std::io::Result<Self> {
         let now = Instant::now();
-        Self {
+        Ok(Self {
             plan,
-            tokens: Tokens::default(),
+            sockets: Sockets::new(registry)?,
             names,
             reassembly: Reassembly::default(),
             tcp: tcp::Table::new(),
@@ -69,15 +72,15 @@ impl Stack {
             out: Outbox::new(guest),
             began: now,
             swept: now,
-        }
+        })
     }
 
     /// Opens a port of the host's to the guest. Gives the address it got.
     ///
     /// # Errors
     /// The host's.
-    pub fn publish(&mut self, port: &Publish, registry: &Registry) -> std::io::Result<SocketAddr> {
-        self.doors.open(port, &mut self.tokens, registry)
+    pub fn publish(&mut self, port: &Publish) -> std::io::Result<SocketAddr> {
+        self.doors.open(port, &mut self.sockets)
     }
 
     fn tick(&self, now: Instant) -> Tick {
@@ -86,7 +89,7 @@ impl Stack {
     }
 
     /// Takes in a frame of the guest's. A [turn](Self::turn) is to follow, after as many as there are.
-    pub fn input(&mut self, frame: &[u8], now: Instant, registry: &Registry) {
+    pub fn input(&mut self, frame: &[u8], now: Instant) {
         let Ok(frame) = EthernetFrame::new_checked(frame) else { return };
         let (from, to) = (frame.src_addr(), frame.dst_addr());
         if !from.is_unicast() || from == EthernetAddress(Plan::MAC) {
@@ -98,7 +101,7 @@ impl Stack {
         self.out.learn(from);
         match frame.ethertype() {
             EthernetProtocol::Arp => self.arp(frame.payload()),
-            EthernetProtocol::Ipv4 => self.ipv4(frame.payload(), now, registry),
+            EthernetProtocol::Ipv4 => self.ipv4(frame.payload(), now),
             _ => {}
         }
     }
@@ -130,7 +133,7 @@ impl Stack {
         });
     }
 
-    fn ipv4(&mut self, bytes: &[u8], now: Instant, registry: &Registry) {
+    fn ipv4(&mut self, bytes: &[u8], now: Instant) {
         let Ok(packet) = Ipv4Packet::new_checked(bytes) else { return };
         if packet.version() != 4 || !packet.verify_checksum() {
             return;
@@ -154,16 +157,16 @@ impl Stack {
             packet.payload()
         };
         match protocol {
-            IpProtocol::Udp => self.udp(source, target, payload, bytes, now, registry),
+            IpProtocol::Udp => self.udp(source, target, payload, bytes, now),
             _ if source.is_unspecified() => {}
-            IpProtocol::Icmp => self.echo(source, target, payload, bytes, now, registry),
+            IpProtocol::Icmp => self.echo(source, target, payload, bytes, now),
             IpProtocol::Tcp if !fragmented => {
                 let Some(port) = payload.get(2..4).map(|port| u16::from_be_bytes([port[0], port[1]])) else {
                     return;
                 };
                 let host = self.host(target, port, now);
                 let tick = self.tick(now);
-                self.tcp.input(bytes, host, tick, &mut self.tokens, registry, &mut self.out);
+                self.tcp.input(bytes, host, tick, &mut self.sockets, &mut self.out);
             }
             _ => {}
         }
@@ -178,15 +181,7 @@ impl Stack {
         }
     }
 
-    fn udp(
-        &mut self,
-        source: Ipv4Addr,
-        target: Ipv4Addr,
-        payload: &[u8],
-        packet: &[u8],
-        now: Instant,
-        registry: &Registry,
-    ) {
+    fn udp(&mut self, source: Ipv4Addr, target: Ipv4Addr, payload: &[u8], packet: &[u8], now: Instant) {
         let Ok(datagram) = UdpPacket::new_checked(payload) else { return };
         let (from, to) = (datagram.src_port(), datagram.dst_port());
         if to == dhcp::SERVER_PORT && (target.is_broadcast() || target == self.plan.gateway()) {
@@ -211,21 +206,13 @@ impl Stack {
             self.names.next();
         }
         match self.host(target, to, now) {
-            Some(host) => self.send(ends, host, datagram.payload(), packet, now, registry),
+            Some(host) => self.send(ends, host, datagram.payload(), packet, now),
             None if silent => {}
             None => icmp::unreachable(&mut self.out, self.plan.gateway(), Reason::Prohibited, packet),
         }
     }
 
-    fn echo(
-        &mut self,
-        source: Ipv4Addr,
-        target: Ipv4Addr,
-        message: &[u8],
-        packet: &[u8],
-        now: Instant,
-        registry: &Registry,
-    ) {
+    fn echo(&mut self, source: Ipv4Addr, target: Ipv4Addr, message: &[u8], packet: &[u8], now: Instant) {
         let Ok(request) = Icmpv4Packet::new_checked(message) else { return };
         if request.msg_type() != Icmpv4Message::EchoRequest || message.len() < 8 {
             return;
@@ -240,21 +227,13 @@ impl Stack {
         let guest = SocketAddrV4::new(source, request.echo_ident());
         let ends = datagram::Ends { kind: Kind::Echo, guest, remote: SocketAddrV4::new(target, 0) };
         match self.host(target, 0, now) {
-            Some(host) => self.send(ends, host, message, packet, now, registry),
+            Some(host) => self.send(ends, host, message, packet, now),
             None => icmp::unreachable(&mut self.out, self.plan.gateway(), Reason::Prohibited, packet),
         }
     }
 
-    fn send(
-        &mut self,
-        ends: datagram::Ends,
-        host: SocketAddr,
-        message: &[u8],
-        packet: &[u8],
-        now: Instant,
-        registry: &Registry,
-    ) {
-        let sent = self.datagrams.send(ends, host, message, now, &mut self.tokens, registry);
+    fn send(&mut self, ends: datagram::Ends, host: SocketAddr, message: &[u8], packet: &[u8], now: Instant) {
+        let sent = self.datagrams.send(ends, host, message, now, &mut self.sockets);
         let Err(error) = sent else { return };
         tracing::debug!(%error, remote = %ends.remote, kind = ?ends.kind, "the host cannot send the guest's datagram");
         let reason = match error.kind() {
@@ -265,7 +244,7 @@ impl Stack {
     }
 
     /// Something happened to a socket of the host's.
-    pub fn event(&mut self, token: Token, now: Instant, registry: &Registry) {
+    pub fn event(&mut self, token: Token, now: Instant) {
         let tick = self.tick(now);
         if let Some((Failure::Unreachable, syn)) = self.tcp.event(token, tick, &mut self.out) {
             icmp::unreachable(&mut self.out, self.plan.gateway(), Reason::Host, &syn);
@@ -276,22 +255,22 @@ impl Stack {
             }
             icmp::unreachable_port(&mut self.out, ends.guest, ends.remote);
         }
-        self.visit(token, now, registry);
+        self.visit(token, now);
     }
 
-    fn visit(&mut self, door: Token, now: Instant, registry: &Registry) {
+    fn visit(&mut self, door: Token, now: Instant) {
         let tick = self.tick(now);
         for Visitor { stream, seen, guest } in self.doors.event(door, &self.plan, now, &mut self.out) {
-            let guest = SocketAddrV4::new(self.plan.guest(), guest);
-            self.tcp.connect(stream, guest, seen, tick, &mut self.tokens, registry, &mut self.out);
+            let ends = tcp::Ends { guest: SocketAddrV4::new(self.plan.guest(), guest), remote: seen };
+            self.tcp.connect(stream, ends, tick, &mut self.sockets, &mut self.out);
         }
     }
 
     /// Carries what there is to carry. True if there is more, which others may go before.
-    pub fn turn(&mut self, now: Instant, registry: &Registry) -> bool {
+    pub fn turn(&mut self, now: Instant) -> bool {
         let doors = self.doors.busy();
         for door in &doors {
-            self.visit(*door, now, registry);
+            self.visit(*door, now);
         }
         if now.saturating_duration_since(self.swept) >= SWEEP {
             self.swept = now;

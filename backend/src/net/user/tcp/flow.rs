@@ -97,7 +97,14 @@ impl Flow {
     }
 
     /// A flow that the guest began with this packet, a SYN. It is answered in the next turn.
-    pub fn accept(host: TcpStream, ends: Ends, syn: &[u8], buffer: usize, now: Instant, out: &mut Outbox) -> Self {
+    pub fn accept(
+        host: TcpStream,
+        ends: Ends,
+        syn: &[u8],
+        buffer: usize,
+        now: Instant,
+        out: &mut Outbox,
+    ) -> Self {
         let mut flow = Self::new(host, ends, buffer, now, out);
         let local = IpEndpoint::new((*ends.remote.ip()).into(), ends.remote.port());
         // It fails only for port 0, which then answers with a reset.
@@ -107,7 +114,13 @@ impl Flow {
     }
 
     /// A flow that someone on the host's side began. `None` where the ends cannot be.
-    pub fn connect(host: TcpStream, ends: Ends, buffer: usize, now: Instant, out: &mut Outbox) -> Option<Self> {
+    pub fn connect(
+        host: TcpStream,
+        ends: Ends,
+        buffer: usize,
+        now: Instant,
+        out: &mut Outbox,
+    ) -> Option<Self> {
         let mut flow = Self::new(host, ends, buffer, now, out);
         let guest = IpEndpoint::new((*ends.guest.ip()).into(), ends.guest.port());
         let local = IpEndpoint::new((*ends.remote.ip()).into(), ends.remote.port());
@@ -129,7 +142,7 @@ impl Flow {
 
     /// Carries what there is to carry.
     pub fn turn(&mut self, now: Instant, out: &mut Outbox) -> Left {
-        let carried = self.to_host().and_then(|up| Ok(up + self.from_host()?));
+        let carried = self.guest_to_host().and_then(|up| Ok(up + self.host_to_guest()?));
         let failed = carried.is_err();
         let carried = carried.unwrap_or(0);
         let socket = self.sockets.get_mut::<Socket>(self.handle);
@@ -166,7 +179,7 @@ impl Flow {
     }
 
     /// The guest's bytes, and then its end, to the host.
-    fn to_host(&mut self) -> io::Result<usize> {
+    fn guest_to_host(&mut self) -> io::Result<usize> {
         let socket = self.sockets.get_mut::<Socket>(self.handle);
         let mut carried = 0;
         while socket.can_recv() && carried < TURN {
@@ -182,7 +195,8 @@ impl Flow {
                 Err(_) => break,
             }
         }
-        let ended = matches!(socket.state(), State::CloseWait | State::LastAck | State::Closing | State::TimeWait);
+        let ended =
+            matches!(socket.state(), State::CloseWait | State::LastAck | State::Closing | State::TimeWait);
         if ended && socket.recv_queue() == 0 && !self.guest_ended {
             self.guest_ended = true;
             // It fails where the host's peer has closed already, which a read will tell.
@@ -192,7 +206,7 @@ impl Flow {
     }
 
     /// The host's bytes, and then its end, to the guest.
-    fn from_host(&mut self) -> io::Result<usize> {
+    fn host_to_guest(&mut self) -> io::Result<usize> {
         let socket = self.sockets.get_mut::<Socket>(self.handle);
         let mut carried = 0;
         while !self.host_ended && socket.can_send() && carried < TURN {

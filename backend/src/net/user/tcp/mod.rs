@@ -12,15 +12,16 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use mio::net::TcpStream;
-use mio::{Interest, Registry, Token};
+use mio::{Interest, Token};
 use smoltcp::iface::{Interface, SocketSet};
 use smoltcp::time::Instant;
 use smoltcp::wire::{Ipv4Packet, TcpPacket};
 
-use self::flow::{Ends, Flow, Left};
+pub use self::flow::Ends;
+use self::flow::{Flow, Left};
 use self::wire::{Wire, interface};
 use super::outbox::Outbox;
-use super::tokens::Tokens;
+use super::sockets::Sockets;
 
 /// A flow, or one to be.
 #[derive(Debug)]
@@ -84,8 +85,7 @@ impl Table {
         packet: &[u8],
         host: Option<SocketAddr>,
         now: Instant,
-        tokens: &mut Tokens,
-        registry: &Registry,
+        sockets: &mut Sockets,
         out: &mut Outbox,
     ) {
         let Ok(ip) = Ipv4Packet::new_checked(packet) else { return };
@@ -106,7 +106,7 @@ impl Table {
             None if first => match host.map(TcpStream::connect) {
                 Some(Ok(host)) => {
                     let entry = Entry::Connecting { host, syn: packet.to_vec(), since: now };
-                    if self.insert(ends, entry, now, tokens, registry).is_err() {
+                    if self.insert(ends, entry, now, sockets).is_err() {
                         self.refuse(packet, now, out);
                     }
                 }
@@ -120,19 +120,16 @@ impl Table {
     pub fn connect(
         &mut self,
         host: TcpStream,
-        guest: SocketAddrV4,
-        remote: SocketAddrV4,
+        ends: Ends,
         now: Instant,
-        tokens: &mut Tokens,
-        registry: &Registry,
+        sockets: &mut Sockets,
         out: &mut Outbox,
     ) {
-        let ends = Ends { guest, remote };
         if self.tokens.contains_key(&ends) {
             return; // two peers that look the same to the guest; the second is hung up on
         }
         let Some(flow) = Flow::connect(host, ends, self.buffer(), now, out) else { return };
-        if let Ok(token) = self.insert(ends, Entry::Open(Box::new(flow)), now, tokens, registry) {
+        if let Ok(token) = self.insert(ends, Entry::Open(Box::new(flow)), now, sockets) {
             self.due.insert(token);
         }
     }
@@ -142,18 +139,16 @@ impl Table {
         ends: Ends,
         mut entry: Entry,
         now: Instant,
-        tokens: &mut Tokens,
-        registry: &Registry,
+        sockets: &mut Sockets,
     ) -> io::Result<Token> {
         if self.entries.len() >= Self::MOST {
             self.evict(now);
         }
-        let token = tokens.fresh();
         let interest = Interest::READABLE | Interest::WRITABLE;
-        match &mut entry {
-            Entry::Connecting { host, .. } => registry.register(host, token, interest)?,
-            Entry::Open(flow) => registry.register(flow.host(), token, interest)?,
-        }
+        let token = match &mut entry {
+            Entry::Connecting { host, .. } => sockets.add(host, interest)?,
+            Entry::Open(flow) => sockets.add(flow.host(), interest)?,
+        };
         self.entries.insert(token, (ends, entry));
         self.tokens.insert(ends, token);
         Ok(token)
@@ -203,7 +198,9 @@ impl Table {
                 (None, Ok(_)) => {}
                 (None, Err(error)) if error.kind() == io::ErrorKind::NotConnected => return None,
                 (Some(error), _) | (None, Err(error)) => {
-                    let (_, Entry::Connecting { syn, .. }) = self.entries.remove(&token)? else { return None };
+                    let (_, Entry::Connecting { syn, .. }) = self.entries.remove(&token)? else {
+                        return None;
+                    };
                     self.tokens.retain(|_, other| *other != token);
                     return match error.kind() {
                         io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => {

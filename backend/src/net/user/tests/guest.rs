@@ -75,16 +75,14 @@ impl Guest {
     }
 
     pub fn udp(&mut self, port: u16) -> SocketHandle {
-        let buffer =
-            || udp::PacketBuffer::new(vec![udp::PacketMetadata::EMPTY; 16], vec![0; 64 << 10]);
+        let buffer = || udp::PacketBuffer::new(vec![udp::PacketMetadata::EMPTY; 16], vec![0; 64 << 10]);
         let mut socket = udp::Socket::new(buffer(), buffer());
         socket.bind(port).unwrap();
         self.sockets.add(socket)
     }
 
     pub fn icmp(&mut self, endpoint: icmp::Endpoint) -> SocketHandle {
-        let buffer =
-            || icmp::PacketBuffer::new(vec![icmp::PacketMetadata::EMPTY; 16], vec![0; 16 << 10]);
+        let buffer = || icmp::PacketBuffer::new(vec![icmp::PacketMetadata::EMPTY; 16], vec![0; 16 << 10]);
         let mut socket = icmp::Socket::new(buffer(), buffer());
         socket.bind(endpoint).unwrap();
         self.sockets.add(socket)
