@@ -15,6 +15,7 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev 2>/dev/null
 mount -t tmpfs tmp /tmp
+echo 1 >/proc/sys/kernel/printk  # marks are whole lines
 [ "$WORKLOADS" ] || exec setsid -c sh
 echo @up
 sleep 0.5

@@ -4,6 +4,7 @@
 //! @up                                        user space runs
 //! @begin NAME                                a workload begins
 //! @end NAME DIGEST ROUNDS FIRST STEADY ALL   it is done: nanoseconds by the guest's clock
+//! @absent NAME                               the processor lacks what it needs
 //! @failed NAME                               it went wrong
 //! @done                                      all is done
 //! ```
@@ -64,6 +65,8 @@ pub enum Event {
     Up,
     /// A workload is done.
     Done(String, Done),
+    /// The processor lacks what a workload needs.
+    Absent(String),
     /// A workload went wrong.
     Failed(String),
     /// All is done.
@@ -87,9 +90,10 @@ impl Marks {
                 let left_off = self.running.replace((name.to_owned(), now));
                 left_off.map(|(name, _)| Event::Failed(name))
             }
-            ["@failed", name] => {
+            [what @ ("@failed" | "@absent"), name] => {
                 self.running = None;
-                Some(Event::Failed(name.to_owned()))
+                let event = if what == "@failed" { Event::Failed } else { Event::Absent };
+                Some(event(name.to_owned()))
             }
             ["@end", name, ref rest @ ..] => {
                 let begun = self.running.take().filter(|(running, _)| running == name);
@@ -142,6 +146,7 @@ mod tests {
     fn what_is_not_done_has_failed() {
         let failed = |name: &str| Event::Failed(name.to_owned());
         assert_eq!(events(&[("@begin a", 0), ("@failed a", 1)]), [failed("a")]);
+        assert_eq!(events(&[("@begin a", 0), ("@absent a", 1)]), [Event::Absent("a".to_owned())]);
         assert_eq!(events(&[("@begin a", 0), ("@begin b", 1)]), [failed("a")]);
         assert_eq!(events(&[("@end a 1 1 1 1 1", 1)]), [failed("a")]);
         assert_eq!(events(&[("@begin a", 0), ("@end a 1 0 1 1 1", 1)]), [failed("a")]);

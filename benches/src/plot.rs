@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use crate::report::{Report, USER};
 
-const LEFT: f64 = 150.0;
+const LEFT: f64 = 165.0;
 const RIGHT: f64 = 30.0;
 const WIDTH: f64 = 900.0;
 const TOP: f64 = 70.0;
@@ -68,7 +68,11 @@ fn write_all(
     for power in least..=greatest {
         for step in if power < greatest { 1..10 } else { 1..2 } {
             let at = x(f64::from(step) * 10.0_f64.powi(power));
-            let colour = if step == 1 { "#aaaaaa" } else { "#eeeeee" };
+            let colour = match (power, step) {
+                (0, 1) => "#444444",
+                (_, 1) => "#aaaaaa",
+                _ => "#eeeeee",
+            };
             writeln!(svg, r#"<line x1="{at:.1}" y1="{TOP}" x2="{at:.1}" y2="{bottom}" stroke="{colour}"/>"#)?;
         }
         let (at, label) = (x(10.0_f64.powi(power)), 10.0_f64.powi(power));

@@ -31,6 +31,8 @@ pub struct Report {
     pub means: Vec<Mean>,
     /// Two at once on two processors, beside one.
     pub pairs: Vec<Pair>,
+    /// By contender: the geometric mean of the ratios.
+    pub pair_means: BTreeMap<&'static str, f64>,
     /// What the machines' processes hold.
     pub memory: Vec<Held>,
     /// What went wrong.
@@ -65,8 +67,8 @@ pub struct Cell {
     pub seconds: Vec<f64>,
     /// Their median.
     pub median: f64,
-    /// From the least to the greatest, as a share of the median.
-    pub spread: f64,
+    /// From the least to the greatest, as a share of the median, where there is more than one.
+    pub spread: Option<f64>,
     /// Seconds that the first round took, whatever has to be loaded or translated first included; the median.
     pub first: Option<f64>,
     /// The median in multiples of the host's own.
@@ -150,6 +152,7 @@ impl Report {
             "`ringfence run debian -- true` from start to end; TCG's boot alone",
             &whole,
         ));
+        let pairs = pairs(&collection.pairs);
         Self {
             host,
             contenders: contenders
@@ -159,7 +162,8 @@ impl Report {
             seconds,
             means: means(contenders, &rows),
             rows,
-            pairs: pairs(&collection.pairs),
+            pair_means: pair_means(&pairs),
+            pairs,
             memory: held(&collection.memory),
             notes: collection.notes,
         }
@@ -175,7 +179,7 @@ fn cells(samples: &Samples, first: Option<&Samples>) -> Vec<Cell> {
             contender: contender.name(),
             seconds: seconds.clone(),
             median: median_,
-            spread: spread(seconds)?,
+            spread: spread(seconds),
             first: first.and_then(|first| median(first.get(contender)?)),
             times_native: native.map(|native| median_ / native),
             faster_than_tcg: tcg.map(|tcg| tcg / median_),
@@ -185,7 +189,7 @@ fn cells(samples: &Samples, first: Option<&Samples>) -> Vec<Cell> {
 }
 
 fn means(contenders: &[(Contender, String)], rows: &[Row]) -> Vec<Mean> {
-    let classes = ["compute", "simd", USER, "memory", "kernel", "programs", BOOT];
+    let classes = ["compute", "simd", USER, "v3", "memory", "kernel", "programs", BOOT];
     let mean = |class: &'static str, contender: Contender| {
         let cells = || {
             rows.iter()
@@ -222,6 +226,12 @@ fn pairs(collected: &BTreeMap<String, Pairs>) -> Vec<Pair> {
             by.iter().filter_map(move |(contender, both)| pair(workload, contender, both))
         })
         .collect()
+}
+
+fn pair_means(pairs: &[Pair]) -> BTreeMap<&'static str, f64> {
+    let mut ratios = BTreeMap::<&'static str, Vec<f64>>::new();
+    pairs.iter().for_each(|pair| ratios.entry(pair.contender).or_default().push(pair.ratio));
+    ratios.into_iter().filter_map(|(contender, ratios)| Some((contender, geometric_mean(&ratios)?))).collect()
 }
 
 fn held(collected: &BTreeMap<Contender, Vec<(Memory, Memory)>>) -> Vec<Held> {
@@ -282,7 +292,7 @@ pub mod tests {
         let ours = &report.rows[0].cells[1];
         assert_eq!((ours.contender, ours.median, ours.times_native), ("translate", 2e-3, Some(2.0)));
         assert_eq!(ours.faster_than_tcg, Some(4.0));
-        assert!((ours.spread - 0.4).abs() < 1e-9);
+        assert!((ours.spread.unwrap() - 0.4).abs() < 1e-9);
     }
 
     #[test]

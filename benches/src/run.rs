@@ -64,6 +64,7 @@ pub fn run(contender: Contender, ringfence: &Path, files: &Files, task: &Task) -
             }
             Event::Done(name, done) => drop(run.done.insert(name, done)),
             Event::Failed(name) => run.failed.push(name),
+            Event::Absent(_) => {}
             Event::End => run.memory = after_boot.zip(memory()?),
         }
         Ok(())
@@ -142,7 +143,29 @@ fn shown(command: &Command) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+
+    #[test]
+    fn the_host_runs_a_task_with_the_benchmark_program() {
+        let folder = tempfile::tempdir().unwrap();
+        let bench = folder.path().join("bench");
+        std::fs::write(&bench, embedded::BENCH).unwrap();
+        std::fs::set_permissions(&bench, PermissionsExt::from_mode(0o755)).unwrap();
+        let files = Files { kernel: "".into(), initrd: "".into(), busybox: "".into(), bench };
+        let names = ["grid", "syscall", "dance"].map(str::to_owned).to_vec();
+        for copies in [1, 2] {
+            let task = Task { workloads: names.clone(), seconds: 0.01, copies, vcpus: copies };
+            let run = run(Contender::Native, Path::new(""), &files, &task).unwrap();
+            assert!(
+                run.done["grid"].round > 0.0 && run.done["syscall"].rounds >= u64::from(copies),
+                "{run:?}"
+            );
+            assert_eq!((run.done.len(), run.failed), (2, vec!["dance".to_owned()]));
+            assert!(run.memory.is_none());
+        }
+    }
 
     fn shell(script: &str) -> Command {
         let mut command = Command::new("sh");

@@ -12,11 +12,11 @@ pub fn median(values: &[f64]) -> Option<f64> {
     }
 }
 
-/// From the least to the greatest, as a share of the median.
+/// From the least to the greatest, as a share of the median; `None` of less than two.
 pub fn spread(values: &[f64]) -> Option<f64> {
     let least = values.iter().copied().reduce(f64::min)?;
     let greatest = values.iter().copied().reduce(f64::max)?;
-    Some((greatest - least) / median(values)?)
+    (values.len() > 1).then_some((greatest - least) / median(values)?)
 }
 
 /// The n-th root of the product of n, which are greater than 0; `None` of none.
@@ -39,8 +39,7 @@ mod tests {
     #[test]
     fn spreads() {
         assert_eq!(spread(&[9.0, 10.0, 12.0]), Some(0.3));
-        assert_eq!(spread(&[5.0]), Some(0.0));
-        assert_eq!(spread(&[]), None);
+        assert_eq!((spread(&[5.0]), spread(&[])), (None, None));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde::Serialize;
 pub struct Workload {
     /// Its name.
     pub name: String,
-    /// What it asks for: `compute`, `simd`, `memory`, `kernel`, `programs`.
+    /// What it asks for: `compute`, `simd`, `v3`, `memory`, `kernel`, `programs`.
     pub class: String,
     /// What it does.
     pub about: String,

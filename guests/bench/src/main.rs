@@ -12,6 +12,7 @@
 //! ```text
 //! @begin NAME
 //! @end NAME digest rounds nanoseconds-of-the-first nanoseconds-of-the-rounds nanoseconds-since-@begin
+//! @absent NAME                                     instead, where the processor lacks what it needs
 //! ```
 //!
 //! It runs on the plainest x86-64 processor, needs no file but itself, `/proc` for `exec`, and busybox for the class `programs`.
@@ -27,6 +28,7 @@ mod memory;
 mod programs;
 mod random;
 mod text;
+mod v3;
 mod workload;
 
 use std::io::{self, Write};
@@ -64,7 +66,7 @@ fn main() -> ExitCode {
 fn list() -> io::Result<()> {
     let mut out = io::stdout().lock();
     workload::all()
-        .try_for_each(|Workload { name, class, about, .. }| writeln!(out, "{name:<12} {class:<9} {about}"))
+        .try_for_each(|Workload { name, class, about, .. }| writeln!(out, "{name:<14} {class:<9} {about}"))
 }
 
 fn run(arguments: &Arguments) -> io::Result<()> {
@@ -89,8 +91,15 @@ fn one(workload: &Workload, arguments: &Arguments) -> io::Result<()> {
     let measured = match arguments.copies {
         1 => measure::measure(workload, arguments.amount),
         copies => copies::measure_copies(workload, arguments.amount, copies),
-    }?;
+    };
     let all = begun.elapsed();
+    let measured = match measured {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+            println!("{}{name}: {error}", if arguments.marks { "@absent " } else { "" });
+            return Ok(());
+        }
+        measured => measured?,
+    };
     let measure::Measured { digest, first, rounds, steady } = measured;
     if arguments.marks {
         let nanos = |time: Duration| time.as_nanos();
@@ -98,7 +107,7 @@ fn one(workload: &Workload, arguments: &Arguments) -> io::Result<()> {
     } else {
         let millis = |time: Duration| time.as_secs_f64() * 1e3;
         println!(
-            "{name:<12} {class:<9} {digest:016x} {:>12.4} ms a round ({rounds} in {:.3} s); the first {:.4} ms",
+            "{name:<14} {class:<9} {digest:016x} {:>12.4} ms a round ({rounds} in {:.3} s); the first {:.4} ms",
             millis(measured.round()),
             steady.as_secs_f64(),
             millis(first),

@@ -17,6 +17,8 @@ pub enum Class {
     Compute,
     /// Floating point and vectors, in the caches.
     Simd,
+    /// Both, with the instructions of x86-64-v3.
+    V3,
     /// Memory: its bandwidth and its latency.
     Memory,
     /// The operating system's kernel.
@@ -27,13 +29,15 @@ pub enum Class {
 
 impl Class {
     /// All, in the order of the list.
-    pub const ALL: [Self; 5] = [Self::Compute, Self::Simd, Self::Memory, Self::Kernel, Self::Programs];
+    pub const ALL: [Self; 6] =
+        [Self::Compute, Self::Simd, Self::V3, Self::Memory, Self::Kernel, Self::Programs];
 
     /// As one writes it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Compute => "compute",
             Self::Simd => "simd",
+            Self::V3 => "v3",
             Self::Memory => "memory",
             Self::Kernel => "kernel",
             Self::Programs => "programs",
@@ -56,7 +60,7 @@ pub struct Workload {
     pub class: Class,
     /// What a round does, in a line.
     pub about: &'static str,
-    /// Makes ready what the rounds need.
+    /// Makes ready what the rounds need; `Unsupported` where the processor lacks it.
     pub start: fn() -> io::Result<Round>,
 }
 
@@ -65,6 +69,7 @@ pub fn all() -> impl Iterator<Item = &'static Workload> {
     [
         crate::integer::WORKLOADS,
         crate::float::WORKLOADS,
+        crate::v3::WORKLOADS,
         crate::memory::WORKLOADS,
         crate::kernel::WORKLOADS,
         crate::programs::WORKLOADS,

@@ -5,13 +5,15 @@ use std::io;
 use crate::digest::Digest;
 use crate::workload::Round;
 
-const LANES: usize = 8;
+/// Points at a time.
+pub const LANES: usize = 8;
 const STEPS: u32 = 60;
 const WIDTH: usize = 320;
 const HEIGHT: usize = 320;
 
 /// How many steps each point takes to leave, at most [`STEPS`].
-fn escape(cx: [f32; LANES], cy: f32) -> [u32; LANES] {
+#[inline(always)]
+pub fn escape(cx: [f32; LANES], cy: f32) -> [u32; LANES] {
     let (mut x, mut y, mut count) = ([0.0_f32; LANES], [0.0_f32; LANES], [0_u32; LANES]);
     for _ in 0..STEPS {
         let mut inside = 0;
@@ -32,7 +34,12 @@ fn escape(cx: [f32; LANES], cy: f32) -> [u32; LANES] {
 }
 
 pub fn start() -> io::Result<Round> {
-    Ok(Box::new(|| {
+    Ok(rounds(escape))
+}
+
+/// Rounds with a way to escape of one's own.
+pub fn rounds(escape: impl Fn([f32; LANES], f32) -> [u32; LANES] + 'static) -> Round {
+    Box::new(move || {
         let mut digest = Digest::default();
         for row in 0..HEIGHT {
             let cy = row as f32 / HEIGHT as f32 * 2.0 - 1.0;
@@ -42,7 +49,7 @@ pub fn start() -> io::Result<Round> {
             }
         }
         Ok(digest.value())
-    }))
+    })
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 //!
 //! No function of the C library's is used: it picks one by the processor, and a last bit may differ.
 
-mod blend;
+pub mod blend;
 mod fourier;
-mod mandelbrot;
-mod matrix;
+pub mod mandelbrot;
+pub mod matrix;
 mod planets;
 
 use crate::workload::{Class, Workload};

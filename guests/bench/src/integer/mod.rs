@@ -11,7 +11,7 @@ mod json;
 mod list;
 mod numbers;
 mod recursion;
-mod sha256;
+pub mod sha256;
 mod sort;
 mod tree;
 mod vm;

@@ -20,7 +20,8 @@ fn root_bits(n: u64, degree: u32) -> u32 {
     low as u32
 }
 
-struct Constants {
+/// What the algorithm starts from.
+pub struct Constants {
     initial: [u32; 8],
     rounds: [u32; 64],
 }
@@ -37,7 +38,8 @@ impl Constants {
     }
 
     /// Section 6.2.2.
-    fn block(&self, state: &mut [u32; 8], block: &[u8; 64]) {
+    #[inline(always)]
+    pub fn block(&self, state: &mut [u32; 8], block: &[u8; 64]) {
         let mut w = [0_u32; 64];
         for (word, bytes) in w.iter_mut().zip(block.chunks_exact(4)) {
             *word = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
@@ -62,27 +64,32 @@ impl Constants {
         }
     }
 
-    fn hash(&self, bytes: &[u8]) -> [u32; 8] {
+    fn hash(&self, bytes: &[u8], block: impl Fn(&Self, &mut [u32; 8], &[u8; 64])) -> [u32; 8] {
         let mut state = self.initial;
         let (blocks, rest) = bytes.as_chunks();
-        blocks.iter().for_each(|block| self.block(&mut state, block));
+        blocks.iter().for_each(|bytes| block(self, &mut state, bytes));
         let mut last = [0; 128];
         last[..rest.len()].copy_from_slice(rest);
         last[rest.len()] = 0x80;
         let length = if rest.len() < 56 { 64 } else { 128 };
         last[length - 8..length].copy_from_slice(&(bytes.len() as u64 * 8).to_be_bytes());
-        last[..length].as_chunks().0.iter().for_each(|block| self.block(&mut state, block));
+        last[..length].as_chunks().0.iter().for_each(|bytes| block(self, &mut state, bytes));
         state
     }
 }
 
 pub fn start() -> io::Result<Round> {
+    Ok(rounds(Constants::block))
+}
+
+/// Rounds with the work on a block of one's own.
+pub fn rounds(block: impl Fn(&Constants, &mut [u32; 8], &[u8; 64]) + 'static) -> Round {
     let (constants, mut random) = (Constants::new(), Random::new(17));
     let bytes: Vec<u8> = (0..1 << 20).map(|_| random.number() as u8).collect();
-    Ok(Box::new(move || {
-        let hash = constants.hash(&bytes);
+    Box::new(move || {
+        let hash = constants.hash(&bytes, &block);
         Ok(u64::from(hash[0]) << 32 | u64::from(hash[7]))
-    }))
+    })
 }
 
 #[cfg(test)]
@@ -93,7 +100,7 @@ mod tests {
     fn the_examples_of_the_standard() {
         let constants = Constants::new();
         assert_eq!((constants.initial[0], constants.rounds[63]), (0x6a09_e667, 0xc671_78f2));
-        let hash = |text: &str| constants.hash(text.as_bytes());
+        let hash = |text: &str| constants.hash(text.as_bytes(), Constants::block);
         assert_eq!(hash("abc")[..2], [0xba78_16bf, 0x8f01_cfea]);
         assert_eq!(
             hash("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq")[..2],
