@@ -256,6 +256,3 @@ impl Saved for Blk {
         Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests;

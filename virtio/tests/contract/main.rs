@@ -1,0 +1,9 @@
+//! What every front must stand, through the transport, from a driver that does as it likes.
+
+mod disk;
+mod driver;
+mod fronts;
+mod hostile;
+mod negotiation;
+mod requests;
+mod saved;
