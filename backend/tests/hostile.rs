@@ -51,7 +51,7 @@ fn a_raw_disk_that_begins_like_qcow2_is_raw() {
 fn the_user_may_name_any_image_behind_another() {
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let base = there.path().join("base");
-    std::fs::write(&base, [7; SIZE as usize]).unwrap();
+    std::fs::write(&base, vec![7; SIZE as usize]).unwrap();
     let front = here.path().join("front");
     qemu_img_ok(&[
         "create",

@@ -16,10 +16,11 @@ pub fn resize(source: &Source, size: u64, shrink: bool) -> Result<u64> {
     let engine: Arc<dyn Engine> = Arc::new(Inline);
     let mut image = Image::open_to_grow(source, &engine, size)?;
     let old = image.size();
+    let doing = || Error::io(format!("resizing {}", source.path.display()));
     if size < old && !shrink {
+        block_on(&*engine, image.close()).map_err(doing())?;
         return Err(Error::Shrinks { path: source.path.clone(), from: old, to: size });
     }
-    let doing = || Error::io(format!("resizing {}", source.path.display()));
     // A longer image behind it would show in the new part.
     let zero = image.is_backed();
     block_on(&*engine, image.resize(size, zero)).map_err(doing())?;
