@@ -6,4 +6,5 @@ mod fronts;
 mod hostile;
 mod negotiation;
 mod requests;
+mod rng;
 mod saved;
