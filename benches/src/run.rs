@@ -183,7 +183,7 @@ mod tests {
         })
         .unwrap();
         assert_eq!(seen.len(), 3);
-        assert!(matches!(&seen[1], (Event::Done(name, done), _) if name == "a" && done.round == 0.025));
+        assert!(matches!(&seen[1], (Event::Done(name, done), _) if name == "a" && done.rounds == 2));
         assert!(seen[2].1 - seen[0].1 >= Duration::from_millis(200));
     }
 

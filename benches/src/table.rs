@@ -151,7 +151,7 @@ mod tests {
         has("boot", &["1.00 s", "3.0q"]);
         has("translate  holds", &["30.0 MiB and 1.0", "at the end 60.0 MiB"]);
         has("WRONG", &["a <note>"]);
-        has("= mean       translate", &["1.10×"]);
+        has("= mean         translate", &["1.10×"]);
     }
 
     #[test]
