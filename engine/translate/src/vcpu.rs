@@ -22,6 +22,7 @@ use x86::flags::{AC, DF, IF, RESERVED_ONE, RF, STATUS, VM};
 use x86::paging::is_canonical;
 
 use crate::context::{Contexts, View, Views};
+use crate::counter::Counter;
 use crate::counts::Counts;
 use crate::emit::block::{Key, Surroundings};
 use crate::emit::site::{Site, Sites};
@@ -49,6 +50,7 @@ pub(crate) struct Translated {
     store: Store,
     sites: Sites,
     info: InstructionInfoFactory,
+    counter: Option<Counter>,
     /// The host's x87 holds the guest's.
     x87_here: bool,
     /// [`base::Watch::hits`] when the store was last checked.
@@ -132,6 +134,7 @@ impl Translated {
             store: Store::new()?,
             sites: Sites::default(),
             info: InstructionInfoFactory::new(),
+            counter: Counter::supported().then(|| Counter::new(|| board.tsc())),
             x87_here: false,
             hits: 0,
             last_fill: u32::MAX,
@@ -143,6 +146,9 @@ impl Translated {
         let _guard = signal::guard(self.store.cache.range(), self.frame.address())?;
         let counted = left != u64::MAX;
         let mut resume = Resume::Dispatch;
+        if let Some(counter) = &mut self.counter {
+            counter.restart(self.frame.frame(), || self.tier.tsc());
+        }
         loop {
             for flush in self.tier.take_flushes() {
                 self.contexts.flush(flush);
@@ -264,7 +270,7 @@ impl Translated {
         let fpu = std::ptr::from_mut(self.tier.fpu()) as u64;
         let flags = self.tier.status() | RESERVED_ONE | 0x200;
         let (system, waits) = (self.tier.system_flags(), self.tier.interrupt_waits());
-        let kernel_gs_base = *self.tier.gs_bases().1;
+        let seen = self.tier.seen();
         let frame = self.frame.frame();
         frame.gpr.copy_from_slice(self.tier.registers());
         frame.flags = flags;
@@ -287,7 +293,12 @@ impl Translated {
         frame.user = u64::from(facts.user);
         frame.switched = 0;
         frame.ac = system & AC;
-        frame.kernel_gs_base = kernel_gs_base;
+        frame.kernel_gs_base = seen.kernel_gs_base;
+        frame.selectors = seen.selectors.map(u64::from);
+        (frame.cr2, frame.cr3, frame.tsc_aux) = (seen.cr2, seen.cr3, seen.tsc_aux);
+        if let Some(counter) = &mut self.counter {
+            counter.update(frame, seen.tsc_adjust, || self.tier.tsc());
+        }
         frame.entry = entry;
         // Calm, unless somebody has raised something since it was last looked at.
         let poll = PollSwitch(self.frame.address());
@@ -300,7 +311,7 @@ impl Translated {
         let frame = self.frame.frame();
         let (registers, flags, interrupts) = (frame.gpr, frame.flags, frame.interrupts);
         let system = frame.system_flags | interrupts | frame.ac;
-        let (gs_base, kernel_gs_base) = (frame.gs_base, frame.kernel_gs_base);
+        let (fs_base, gs_base, kernel_gs_base) = (frame.fs_base, frame.gs_base, frame.kernel_gs_base);
         let (user, switched) = (frame.user != 0, frame.switched != 0);
         self.tier.set_registers(&registers);
         self.tier.set_status(flags & STATUS);
@@ -308,8 +319,7 @@ impl Translated {
         if switched {
             self.tier.after_fast_call(user);
         }
-        let bases = self.tier.gs_bases();
-        (*bases.0, *bases.1) = (gs_base, kernel_gs_base);
+        self.tier.set_bases(fs_base, gs_base, kernel_gs_base);
     }
 
     /// Answers why translated code came back.
@@ -397,7 +407,15 @@ impl Translated {
     /// What translations depend on now.
     fn key(&self, facts: &Facts, single: bool) -> Key {
         let direction = self.tier.system_flags() & DF != 0;
-        Key { user: facts.user, fpu: facts.fpu, avx: facts.avx, direction, single }
+        Key {
+            user: facts.user,
+            fpu: facts.fpu,
+            avx: facts.avx,
+            direction,
+            counter: self.counter.is_some() && facts.counter && !single,
+            bases: facts.bases,
+            single,
+        }
     }
 
     /// A branch to a non-canonical address faults at the branch, before it has touched RSP.

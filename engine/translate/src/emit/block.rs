@@ -40,6 +40,10 @@ pub(crate) struct Key {
     pub avx: bool,
     /// DF is set.
     pub direction: bool,
+    /// RDTSC may be executed, and from the host's counter.
+    pub counter: bool,
+    /// RDFSBASE and its kin may be executed.
+    pub bases: bool,
     /// One instruction a block: for runs that count instructions.
     pub single: bool,
 }
@@ -270,6 +274,14 @@ impl<'a> Emitter<'a> {
             | Mnemonic::Swapgs
             | Mnemonic::Pushfq
             | Mnemonic::Popfq => return self.flag_instruction(instruction, key),
+            Mnemonic::Mov if has_system_register(instruction) => return self.system(instruction, key),
+            Mnemonic::Rdtsc
+            | Mnemonic::Rdtscp
+            | Mnemonic::Rdpid
+            | Mnemonic::Rdfsbase
+            | Mnemonic::Rdgsbase
+            | Mnemonic::Wrfsbase
+            | Mnemonic::Wrgsbase => return self.system(instruction, key),
             Mnemonic::Bt | Mnemonic::Bts | Mnemonic::Btr | Mnemonic::Btc
                 if has_memory(instruction) && instruction.op1_kind() == OpKind::Register =>
             {
@@ -459,6 +471,14 @@ fn is_plain(instruction: &Instruction, key: Key) -> bool {
 /// Does the instruction have an explicit memory operand?
 pub(crate) fn has_memory(instruction: &Instruction) -> bool {
     instruction.op_kinds().any(|kind| kind == OpKind::Memory)
+}
+
+/// Does MOV read a segment, control or debug register, or load one?
+fn has_system_register(instruction: &Instruction) -> bool {
+    (0..2).any(|n| {
+        let register = instruction.op_register(n);
+        register.is_segment_register() || register.is_cr() || register.is_dr()
+    })
 }
 
 /// VEX-encoded instructions on general registers (BMI) need no AVX state.

@@ -11,3 +11,4 @@ mod operand;
 pub(crate) mod site;
 mod stack;
 mod string;
+mod system;
