@@ -51,27 +51,33 @@ impl Counter {
         Self { since, last: since.host, scale: 0, adjust: 0 }
     }
 
-    /// The machine stood still, or its clock was set: the frame's words are not to be used before they are
-    /// [updated](Self::update). Measures the rate for the first time if need be.
-    pub fn restart(&mut self, frame: &mut Frame, guest: impl Fn() -> u64) {
-        let mut moment = now(&guest);
-        if self.scale == 0 {
-            while moment.host.wrapping_sub(self.since.host) < FIRST {
-                std::hint::spin_loop();
-                moment = now(&guest);
-            }
-            self.scale = scale(self.since, moment);
-        }
-        self.since = moment;
-        self.put(frame, moment);
+    /// Is the rate known, so that translated code may read the frame's words?
+    pub fn is_known(&self) -> bool {
+        self.scale != 0
     }
 
-    /// Compares the two if it is time to. `adjust` is IA32_TSC_ADJUST.
-    pub fn update(&mut self, frame: &mut Frame, adjust: u64, guest: impl Fn() -> u64) {
+    /// The machine stood still, or its clock was set.
+    pub fn restart(&mut self, frame: &mut Frame, guest: impl Fn() -> u64) {
+        self.since = now(&guest);
+        self.put(frame, self.since);
+    }
+
+    /// Compares the two if it is time to. `adjust` is IA32_TSC_ADJUST. True if the rate has become known.
+    pub fn update(&mut self, frame: &mut Frame, adjust: u64, guest: impl Fn() -> u64) -> bool {
         if ticks().wrapping_sub(self.last) < PERIOD && adjust == self.adjust {
-            return;
+            return false;
         }
         let mut moment = now(&guest);
+        if self.scale == 0 {
+            self.last = moment.host;
+            if moment.host.wrapping_sub(self.since.host) > FIRST {
+                // A clock that stands is none to scale.
+                self.scale = scale(self.since, moment);
+                self.adjust = adjust;
+                self.restart(frame, guest);
+            }
+            return self.is_known();
+        }
         let shown = Self::shown(frame, moment.host);
         let moved = std::mem::replace(&mut self.adjust, adjust) != adjust;
         if moved {
@@ -84,6 +90,7 @@ impl Counter {
             moment.guest = shown;
         }
         self.put(frame, moment);
+        false
     }
 
     /// What translated code reads when the host's counter is at `host`.
@@ -145,6 +152,17 @@ mod tests {
     use crate::frame::FramePage;
 
     #[test]
+    fn a_clock_that_stands_is_not_scaled() {
+        let mut page = FramePage::new().unwrap();
+        let mut counter = Counter::new(|| 77);
+        let start = std::time::Instant::now();
+        while start.elapsed().as_millis() < 10 {
+            assert!(!counter.update(page.frame(), 0, || 77));
+        }
+        assert!(!counter.is_known());
+    }
+
+    #[test]
     fn it_never_goes_back_nor_ahead() {
         if !Counter::supported() {
             return;
@@ -154,10 +172,12 @@ mod tests {
         let mut page = FramePage::new().unwrap();
         let frame = page.frame();
         let mut counter = Counter::new(guest);
-        counter.restart(frame, guest);
         let mut last = 0;
         while start.elapsed().as_millis() < 30 {
             counter.update(frame, 0, guest);
+            if !counter.is_known() {
+                continue;
+            }
             let shown = Counter::shown(frame, ticks());
             let after = guest();
             assert!(shown >= last, "{shown} after {last}");
@@ -165,6 +185,7 @@ mod tests {
             assert!(after - shown.min(after) < 20_000_000, "{shown} long before {after}");
             last = shown;
         }
+        assert!(last > 0);
         counter.update(frame, 5, || guest() - 20_000_000);
         assert!(Counter::shown(frame, ticks()) < last, "the guest has set it back");
     }

@@ -296,8 +296,11 @@ impl Translated {
         frame.kernel_gs_base = seen.kernel_gs_base;
         frame.selectors = seen.selectors.map(u64::from);
         (frame.cr2, frame.cr3, frame.tsc_aux) = (seen.cr2, seen.cr3, seen.tsc_aux);
-        if let Some(counter) = &mut self.counter {
-            counter.update(frame, seen.tsc_adjust, || self.tier.tsc());
+        if let Some(counter) = &mut self.counter
+            && counter.update(frame, seen.tsc_adjust, || self.tier.tsc())
+        {
+            // From now on RDTSC is translated otherwise.
+            self.contexts.clear_jumps();
         }
         frame.entry = entry;
         // Calm, unless somebody has raised something since it was last looked at.
@@ -412,7 +415,7 @@ impl Translated {
             fpu: facts.fpu,
             avx: facts.avx,
             direction,
-            counter: self.counter.is_some() && facts.counter && !single,
+            counter: facts.counter && !single && self.counter.as_ref().is_some_and(Counter::is_known),
             bases: facts.bases,
             single,
         }
