@@ -174,15 +174,15 @@ fn cells(samples: &Samples, first: Option<&Samples>) -> Vec<Cell> {
     let of = |contender: Contender| samples.get(&contender).and_then(|seconds| median(seconds));
     let (native, tcg) = (of(Contender::Native), of(Contender::Tcg));
     let cell = |(contender, seconds): (&Contender, &Vec<f64>)| {
-        let median_ = median(seconds)?;
+        let middle = median(seconds)?;
         Some(Cell {
             contender: contender.name(),
             seconds: seconds.clone(),
-            median: median_,
+            median: middle,
             spread: spread(seconds),
             first: first.and_then(|first| median(first.get(contender)?)),
-            times_native: native.map(|native| median_ / native),
-            faster_than_tcg: tcg.map(|tcg| tcg / median_),
+            times_native: native.map(|native| middle / native),
+            faster_than_tcg: tcg.map(|tcg| tcg / middle),
         })
     };
     samples.iter().filter_map(cell).collect()
