@@ -23,7 +23,7 @@ use std::os::fd::BorrowedFd;
 
 use base::{Buffer, Record, RestoreError, Saved};
 
-use crate::back::{Net as Back, NetFacts, Offloads, Received, Sent};
+use crate::back::{Header, Net as Back, NetFacts, Offloads, Received, Sent};
 use crate::chain::Chain;
 use crate::device::{Device, DeviceId};
 use crate::mistake::Mistake;
@@ -125,7 +125,6 @@ impl Net {
         let header = header::read(&chain.readable);
         let frame = chain.readable.slice(header::LEN, u64::MAX);
         let pair = queue.number() / 2;
-        // The back-end takes both kinds of large datagrams, or neither; the driver's bit is one for both.
         let allowed = header::leaves(&header).is_some_and(|leaves| self.from_guest.contains(leaves));
         if allowed && !frame.is_empty() {
             if self.active > 1 {
@@ -168,15 +167,16 @@ impl Net {
             let stock = &mut self.stocks[usize::from(pair)];
             match stock.receive(queue, self.back.as_mut(), enough, self.mergeable)? {
                 Outcome::Frame(header, len) => {
-                    let room = stock.room(queue, self.mergeable);
-                    let frame = room.slice(header::LEN, len);
-                    let to = if self.active > 1 { self.steering.pair(&frame, self.active) } else { pair };
-                    let given = match to == pair {
-                        true => {
-                            stock.give(queue, &header, len, self.mergeable)?;
-                            true
-                        }
-                        false => self.move_to(rings, to, &header, &frame, enough)?,
+                    let to = match self.active {
+                        1 => pair,
+                        active => self.steering.pair(&stock.frame(queue, len, self.mergeable), active),
+                    };
+                    let given = if to == pair {
+                        stock.give(queue, &header, len, self.mergeable)?;
+                        true
+                    } else {
+                        let frame = stock.frame(queue, len, self.mergeable);
+                        self.move_to(rings, to, &header, &frame, enough)?
                     };
                     self.recent = to;
                     touched |= if given { 1 << to } else { 0 };
@@ -196,7 +196,17 @@ impl Net {
         for pair in (0..self.pairs).filter(|pair| touched & 1 << pair != 0) {
             rings.queue(2 * pair).signal()?;
         }
+        self.look(rings);
         Ok(progress)
+    }
+
+    /// Looks at the link: receiving may have silenced a wake that was about it.
+    fn look(&mut self, rings: &mut Rings) {
+        let link = self.back.link();
+        if link != self.link {
+            self.link = link;
+            rings.config_changed();
+        }
     }
 
     /// A frame was received into the buffers of the wrong pair: it is copied to those of the right one, or dropped if
@@ -205,7 +215,7 @@ impl Net {
         &mut self,
         rings: &mut Rings,
         pair: u16,
-        header: &crate::back::Header,
+        header: &Header,
         frame: &Buffer,
         enough: u64,
     ) -> Result<bool, Mistake> {
@@ -331,11 +341,6 @@ impl Device for Net {
     }
 
     fn woken(&mut self, rings: &mut Rings) -> Result<Progress, Mistake> {
-        let link = self.back.link();
-        if link != self.link {
-            self.link = link;
-            rings.config_changed();
-        }
         let mut progress = Progress::Done;
         for queue in (0..2 * self.pairs).filter(|queue| self.full & 1 << queue != 0).collect::<Vec<_>>() {
             progress = both(progress, self.transmit(rings, queue)?);
@@ -359,6 +364,3 @@ impl Device for Net {
         self.restore_record(record)
     }
 }
-
-#[cfg(test)]
-mod tests;

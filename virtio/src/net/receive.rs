@@ -91,6 +91,11 @@ impl Stock {
         room
     }
 
+    /// A frame of `len` bytes that was received there.
+    pub fn frame(&self, queue: &Queue, len: u64, mergeable: bool) -> Buffer {
+        self.room(queue, mergeable).slice(header::LEN, len)
+    }
+
     /// Fills up, and receives a frame.
     pub fn receive(
         &mut self,
@@ -110,7 +115,13 @@ impl Stock {
     }
 
     /// Gives the driver the buffers that a frame of `len` bytes is in.
-    pub fn give(&mut self, queue: &mut Queue, header: &Header, len: u64, mergeable: bool) -> Result<(), Mistake> {
+    pub fn give(
+        &mut self,
+        queue: &mut Queue,
+        header: &Header,
+        len: u64,
+        mergeable: bool,
+    ) -> Result<(), Mistake> {
         let mut left = header::LEN + len;
         let mut used = Vec::new();
         while left > 0 || used.is_empty() {

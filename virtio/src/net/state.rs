@@ -69,7 +69,10 @@ impl Saved for Net {
             return refuse("offloads that do not exist".to_owned());
         };
         if !self.facts.to_guest.contains(to) || !self.facts.from_guest.contains(from) {
-            return refuse(format!("the network behind {} cannot take over what its guest expects", self.name));
+            return refuse(format!(
+                "the network behind {} cannot take over what its guest expects",
+                self.name
+            ));
         }
         let stocked = stock.len() == usize::from(pairs) && stock.iter().all(|count| *count <= QUEUE_SIZE);
         if !(1..=pairs).contains(&active) || mac[0] & 1 != 0 || !stocked {

@@ -205,7 +205,12 @@ impl Shared {
     /// One round: first what has come back, then a reset or what is new.
     fn turn(&self, work: &mut Work, woken: bool) {
         let mut result = Ok(());
-        if woken && let Work { device, rings: Some(rings), .. } = work {
+        // The wake may have been heard when the machine still ran; now it stands, and its memory with it.
+        let open = !work.standing || !work.device.idle();
+        if woken
+            && open
+            && let Work { device, rings: Some(rings), .. } = work
+        {
             match device.woken(rings) {
                 Ok(Progress::More) => self.kick_all(),
                 Ok(Progress::Done) => {}

@@ -1,7 +1,9 @@
 //! All fronts, each with a back-end that does as little as possible.
 
-use ringfence_virtio::{Blk, Device, Rng};
+use ringfence_virtio::back::Offloads;
+use ringfence_virtio::{Blk, Device, Net, Rng};
 
+use crate::cable::Cable;
 use crate::disk::RamDisk;
 
 pub type Make = fn() -> Box<dyn Device>;
@@ -9,5 +11,6 @@ pub type Make = fn() -> Box<dyn Device>;
 /// Each front by name.
 pub const FRONTS: &[(&str, Make)] = &[
     ("blk", || Box::new(Blk::new(Box::new(RamDisk::new(64)), 2, "a disk"))),
+    ("net", || Box::new(Net::new(Box::new(Cable::new(Offloads::all())), 2, "an interface"))),
     ("rng", || Box::new(Rng::default())),
 ];
