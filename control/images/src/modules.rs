@@ -16,8 +16,8 @@ pub(crate) const DIR: &str = "lib/modules/ringfence";
 
 /// The drivers of virtio, each after what it needs.
 pub(crate) const VIRTIO: &[&str] = &[
-    "virtio",
     "virtio_ring",
+    "virtio",
     "virtio_pci_modern_dev",
     "virtio_pci_legacy_dev",
     "virtio_pci",
@@ -91,7 +91,7 @@ mod tests {
         }
         let mut root = Initramfs::new();
         add(&mut root, files, VIRTIO).unwrap();
-        assert_eq!(root.get("lib/modules/ringfence/00-virtio.ko").unwrap(), b"core");
+        assert_eq!(root.get("lib/modules/ringfence/01-virtio.ko").unwrap(), b"core");
         assert_eq!(root.get("lib/modules/ringfence/05-virtio_blk.ko").unwrap(), b"blk");
         assert!(add(&mut root, vec![file("lib/modules/x/virtio.ko.xz", b"no xz")], VIRTIO).is_err());
     }
