@@ -64,25 +64,33 @@ impl Collection {
         }
     }
 
+    /// Notes something wrong, once.
+    pub fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
     /// Notes what is wrong about a run.
     fn judge(&mut self, contender: Contender, run: &Run) {
         for workload in &run.failed {
-            self.notes.push(format!("{workload} failed on {contender}"));
+            self.note(format!("{workload} failed on {contender}"));
         }
         for (workload, done) in &run.done {
             if done.clock_is_wrong() {
-                self.notes.push(format!(
+                self.note(format!(
                     "in {workload} on {contender} the guest's second took {:.2} of the host's; its time is corrected",
                     done.clock
                 ));
             }
-            let result = (contender, done.digest.clone());
+            let digest = &done.digest;
+            let result = (contender, digest.clone());
             let (whose, agreed) = self.results.entry(workload.clone()).or_insert(result);
-            if *agreed != done.digest {
-                self.notes.push(format!(
-                    "{workload} gives {} on {contender}, and {agreed} on {whose}: one of them computes wrongly",
-                    done.digest
-                ));
+            if agreed != digest {
+                let note = format!(
+                    "{workload} gives {digest} on {contender}, and {agreed} on {whose}: one of them computes wrongly"
+                );
+                self.note(note);
             }
         }
     }

@@ -109,20 +109,20 @@ fn measure(arguments: &Arguments) -> Result<bool> {
             let run = |task: &Task| run::run(contender, &arguments.ringfence, &files, task);
             match run(&task(&workloads, 1, 1)) {
                 Ok(run) => collection.add(contender, run),
-                Err(error) => collection.notes.push(format!("{contender}: {error:#}")),
+                Err(error) => collection.note(format!("{contender}: {error:#}")),
             }
             if contender == Contender::Translate {
                 let mut command = Command::new(&arguments.ringfence);
                 command.args(["run", "--engine", contender.name(), "debian", "--", "true"]);
                 match run::whole(command) {
                     Ok(seconds) => collection.whole.entry(contender).or_default().push(seconds),
-                    Err(error) => collection.notes.push(format!("{error:#}")),
+                    Err(error) => collection.note(format!("{error:#}")),
                 }
             }
             if contender.has_processors() && !pairs.is_empty() {
                 match run(&task(&pairs, 1, 2)).and_then(|one| Ok((one, run(&task(&pairs, 2, 2))?))) {
                     Ok((one, two)) => collection.add_pair(contender, one, two),
-                    Err(error) => collection.notes.push(format!("{contender} on two processors: {error:#}")),
+                    Err(error) => collection.note(format!("{contender} on two processors: {error:#}")),
                 }
             }
         }
