@@ -15,6 +15,7 @@ mod limited;
 mod mac;
 pub mod offload;
 pub mod switch;
+pub mod tap;
 #[cfg(test)]
 mod testing;
 pub mod user;
