@@ -18,6 +18,7 @@
 pub mod back;
 mod blk;
 mod chain;
+mod console;
 mod device;
 mod interrupt;
 mod mistake;
@@ -29,6 +30,7 @@ mod rng;
 
 pub use blk::{Blk, BlkState};
 pub use chain::{Chain, MOST_DESCRIPTORS};
+pub use console::{Console, ConsoleState, MOST_PORTS, Port};
 pub use device::{Device, DeviceId};
 pub use interrupt::Interrupt;
 pub use mistake::Mistake;

@@ -7,11 +7,17 @@ pub trait Console: Send {
     /// Takes output of the guest. Gives how many bytes were taken, the first ones; fewer than all mean that
     /// the rest is to be offered again at the next wake.
     fn write(&mut self, bytes: &[u8]) -> usize;
-    /// Gives input for the guest. Zero: there is none now. Silences the wake if there is no more.
+    /// Gives input for the guest. Zero: there is none now.
     fn read(&mut self, into: &mut [u8]) -> usize;
-    /// Is somebody there? The guest is told when it changes.
+    /// Is somebody there?
     fn connected(&self) -> bool;
-    /// Readable while there is input, room after a short [`Console::write`], or a change of
-    /// [`Console::connected`]. Always the same descriptor.
+    /// The terminal's size in columns and rows, if it is one.
+    fn size(&self) -> Option<(u16, u16)> {
+        None
+    }
+    /// Silences the wake: the front looks at all of the above afterwards.
+    fn answer(&mut self);
+    /// Readable when there is news since it was last [answered](Console::answer): input, room after a short
+    /// [`Console::write`], another [`Console::connected`] or [`Console::size`]. Always the same descriptor.
     fn wake(&self) -> BorrowedFd<'_>;
 }

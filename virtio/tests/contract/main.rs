@@ -1,6 +1,7 @@
 //! What every front must stand, through the transport, from a driver that does as it likes.
 
 mod cable;
+mod console;
 mod disk;
 mod driver;
 mod fronts;
