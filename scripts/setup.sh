@@ -7,13 +7,14 @@
 set -euo pipefail
 
 packages=(
-    gcc       # links the programs
-    libc6-dev # the C library, and the static one for the programs inside guests
-    git       # names the project's files
+    gcc        # links the programs
+    libc6-dev  # the C library, and the static one for the programs inside guests
+    git        # names the project's files
+    qemu-utils # qemu-img judges the disk images we write
 )
 case ${1-} in
     '') ;;
-    --measure) packages+=(qemu-system-x86 busybox-static) ;;
+    --measure) packages+=(qemu-system-x86 user-mode-linux) ;;
     *) echo "usage: scripts/setup.sh [--measure]" >&2; exit 2 ;;
 esac
 

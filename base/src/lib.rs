@@ -1,9 +1,11 @@
-//! The ground everything else stands on: guest addresses, guest memory, the watch over its pages,
-//! typed saved state and virtual time. Nothing here knows x86.
+//! The ground everything else stands on: guest addresses, guest memory and buffers in it, the watch over its
+//! pages, typed saved state, virtual time, bells between threads. Nothing here knows x86.
 
 #![deny(missing_docs)]
 
 mod address;
+mod bell;
+mod buffer;
 mod clock;
 mod memory;
 mod saved;
@@ -11,6 +13,8 @@ mod scalar;
 mod watch;
 
 pub use address::{GuestPhys, PAGE_SIZE, RamOffset};
+pub use bell::Bell;
+pub use buffer::{Buffer, Piece};
 pub use clock::VirtualClock;
 pub use memory::{
     GuestMemory, GuestMemoryView, HOLE_END, HOLE_START, MemoryError, OutOfRam, PERIOD, PERIOD_BITS,

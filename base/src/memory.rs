@@ -189,7 +189,7 @@ impl GuestMemory {
     /// # Panics
     /// If they do not lie in RAM: offsets come from [`GuestMemory::ram`], so that would be our own bug.
     #[inline(always)]
-    fn host(&self, at: RamOffset, len: u64) -> *mut u8 {
+    pub(crate) fn host(&self, at: RamOffset, len: u64) -> *mut u8 {
         assert!(at.0 <= self.size && len <= self.size - at.0, "RAM offset out of range");
         // SAFETY: checked just now.
         unsafe { self.base.as_ptr().add(at.0 as usize) }

@@ -8,7 +8,7 @@
 //! two lies a store-load race with writers on other CPUs: the writer's store may still be in its
 //! store buffer while it reads “nobody is interested”. Fencing every store would cost more than the rest
 //! of it, so the rare side pays: `cache_code` runs `membarrier(2)` when it adds a line and other threads
-//! may write.
+//! may write. Devices, whose stores are few and large, fence themselves ([`Watch::wrote_apart`]).
 //!
 //! Code is watched by lines of 64 bytes, so that data beside code in one page does not throw the code
 //! away on every store.
@@ -16,7 +16,7 @@
 #![allow(unsafe_code)] // the membarrier system call
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
 
 use vm_memory::bitmap::{Bitmap, WithBitmapSlice};
 
@@ -72,6 +72,14 @@ impl Watch {
             return false;
         }
         self.wrote_watched(at, len)
+    }
+
+    /// As [`Watch::wrote`], for writers that are no vCPU, whether or not memory is [shared](Watch::share):
+    /// these pay for the fence themselves, so that a lone vCPU need not.
+    #[inline]
+    pub fn wrote_apart(&self, at: RamOffset, len: u64) {
+        fence(Ordering::SeqCst);
+        self.wrote(at, len);
     }
 
     #[cold]
@@ -191,7 +199,7 @@ impl vm_memory::bitmap::BitmapSlice for RegionWatch {}
 
 impl Bitmap for RegionWatch {
     fn mark_dirty(&self, offset: usize, len: usize) {
-        self.watch.wrote(RamOffset(self.start + offset as u64), len as u64);
+        self.watch.wrote_apart(RamOffset(self.start + offset as u64), len as u64);
     }
 
     fn dirty_at(&self, offset: usize) -> bool {

@@ -1,209 +1,173 @@
-//! The outcome: medians of the rounds, and ratios to the host itself and to QEMU.
+//! The outcome as text.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Display, Formatter};
 
-use anyhow::{Result, bail};
-use serde::Serialize;
+use crate::report::{BOOT, Cell, Held, Mean, Pair, Report};
 
-use crate::contender::Contender;
-use crate::script::WORKLOADS;
-use crate::timing::Timings;
+/// Of a column.
+const WIDTH: usize = 22;
 
-/// The row of the time to user space.
-const BOOT: &str = "boot";
-
-/// All measurements.
-pub struct Table {
-    contenders: Vec<String>,
-    /// By workload, then by contender: seconds, one for each round.
-    seconds: BTreeMap<String, BTreeMap<String, Vec<f64>>>,
-    /// By workload: the digest that all must agree on.
-    results: BTreeMap<String, String>,
-    /// By contender: instructions a second, one number for each round.
-    speeds: BTreeMap<String, Vec<f64>>,
-}
-
-/// All of the outcome as data.
-#[derive(Debug, Serialize)]
-pub struct Outcome {
-    rows: Vec<Row>,
-    /// By engine: guest instructions a second over whole runs, boot and idle time included; medians. Engines that do
-    /// not count instructions are left out.
-    instructions_per_second: BTreeMap<String, f64>,
-}
-
-/// A contender's outcome for a workload.
-#[derive(Debug, Serialize)]
-pub struct Cell {
-    contender: String,
-    /// Seconds, one for each round.
-    seconds: Vec<f64>,
-    median: f64,
-    /// The median over the host's own.
-    times_native: Option<f64>,
-    /// QEMU's median over this one: how many times faster.
-    faster_than_qemu: Option<f64>,
-}
-
-/// A workload's outcome.
-#[derive(Debug, Serialize)]
-pub struct Row {
-    workload: String,
-    about: &'static str,
-    cells: Vec<Cell>,
-}
-
-impl Table {
-    /// No rounds yet.
-    pub fn new(contenders: &[Contender]) -> Self {
-        let contenders = contenders.iter().map(Contender::name).collect();
-        Self { contenders, seconds: BTreeMap::new(), results: BTreeMap::new(), speeds: BTreeMap::new() }
-    }
-
-    /// Takes a round in. A result that differs from another contender's is an error.
-    pub fn add(&mut self, contender: &Contender, timings: Timings) -> Result<()> {
-        let name = contender.name();
-        let mut note = |workload: &str, time: std::time::Duration| {
-            let row = self.seconds.entry(workload.to_owned()).or_default();
-            row.entry(name.clone()).or_default().push(time.as_secs_f64());
-        };
-        if *contender != Contender::Native {
-            note(BOOT, timings.up);
+impl Display for Report {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let host = &self.host;
+        writeln!(
+            f,
+            "{}, {} processors; load {:.2}; {}",
+            host.processor, host.processors, host.load, host.date
+        )?;
+        for entrant in &self.contenders {
+            writeln!(f, "{:<10} {}", entrant.name, entrant.version)?;
         }
-        if let Some(counted) = timings.engine {
-            self.speeds.entry(name.clone()).or_default().push(counted.instructions_per_second);
-        }
-        for (workload, (time, result)) in timings.workloads {
-            note(&workload, time);
-            let agreed = self.results.entry(workload.clone()).or_insert_with(|| result.clone());
-            if *agreed != result {
-                bail!("{name} computes `{result}` for {workload}, and another `{agreed}`");
+        let mut class = "";
+        for row in &self.rows {
+            if row.workload.class != class {
+                self.end_class(f, class)?;
+                class = &row.workload.class;
+                write!(f, "\n{class:<14}")?;
+                self.contenders.iter().try_for_each(|entrant| write!(f, "|{:^WIDTH$}", entrant.name))?;
+                writeln!(f)?;
             }
+            write!(f, "{:<14}", row.workload.name)?;
+            for entrant in &self.contenders {
+                let cell = row.cells.iter().find(|cell| cell.contender == entrant.name);
+                write!(f, "|{:WIDTH$}", cell.map(show).unwrap_or_default())?;
+            }
+            writeln!(f, "| {}", row.workload.about)?;
+        }
+        self.end_class(f, class)?;
+        self.memory.iter().try_for_each(|held| write!(f, "\n{held}"))?;
+        if !self.pairs.is_empty() {
+            writeln!(f, "\ntwo at once on two processors, beside one:")?;
+            self.pairs.iter().try_for_each(|pair| writeln!(f, "{pair}"))?;
+            for (contender, ratio) in &self.pair_means {
+                writeln!(f, "{:<14} {contender:<10} {ratio:>29.2}×", "= mean")?;
+            }
+        }
+        writeln!(
+            f,
+            "\n×: times the host's own time; q: TCG's time over this one; ±: from least to greatest. Medians."
+        )?;
+        self.notes.iter().try_for_each(|note| writeln!(f, "WRONG: {note}"))
+    }
+}
+
+impl Report {
+    /// The means after a class's rows.
+    fn end_class(&self, f: &mut Formatter<'_>, class: &str) -> fmt::Result {
+        let mut line = |class: &str, label: &str| {
+            let means: Vec<&Mean> = self.means.iter().filter(|mean| mean.class == class).collect();
+            if means.is_empty() || class == BOOT {
+                return Ok(());
+            }
+            write!(f, "{label:<14}")?;
+            for entrant in &self.contenders {
+                let mean = means.iter().find(|mean| mean.contender == entrant.name);
+                write!(f, "|{:WIDTH$}", mean.map(|mean| mean.to_string()).unwrap_or_default())?;
+            }
+            writeln!(f, "| geometric mean, worst")
+        };
+        line(class, "= mean")?;
+        if class == "simd" { line(crate::report::USER, "= with above") } else { Ok(()) }
+    }
+}
+
+/// The host in seconds, the others in multiples.
+fn show(cell: &Cell) -> String {
+    let spread = cell.spread.map(|spread| format!("±{:.0}%", spread * 100.0)).unwrap_or_default();
+    let tcg = cell.faster_than_tcg.filter(|_| !["native", "tcg"].contains(&cell.contender));
+    let tcg = tcg.map(|tcg| format!("{tcg:.1}q")).unwrap_or_default();
+    match cell.times_native {
+        Some(times) if cell.contender != "native" => format!("{:>7}× {spread:>5} {tcg:>6} ", short(times)),
+        _ => format!("{:>9} {spread:>4} {tcg:>6}", time(cell.median)),
+    }
+}
+
+impl Display for Mean {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.contender == "native" {
+            return Ok(());
+        }
+        let times = self.times_native.map(short).unwrap_or_default();
+        let worst = self.worst.map(|worst| format!("≤{}", short(worst))).unwrap_or_default();
+        let tcg = self.faster_than_tcg.filter(|_| self.contender != "tcg");
+        let tcg = tcg.map(|tcg| format!("{tcg:.1}q")).unwrap_or_default();
+        f.pad(&format!("{times:>7}× {worst:>5} {tcg:>6} "))
+    }
+}
+
+impl Display for Pair {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { workload, contender, one, two, ratio } = self;
+        write!(f, "{workload:<14} {contender:<10} {:>9} → {:>9} {ratio:>6.2}×", time(*one), time(*two))
+    }
+}
+
+impl Display for Held {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let mib = |bytes: u64| bytes as f64 / (1 << 20) as f64;
+        write!(f, "{:<10} holds besides the guest's memory", self.contender)?;
+        for (when, memory) in [("after boot", self.after_boot), ("at the end", self.at_end)] {
+            write!(
+                f,
+                "; {when} {:.1} MiB and {:.1} of page tables",
+                mib(memory.besides),
+                mib(memory.tables)
+            )?;
         }
         Ok(())
     }
-
-    /// The outcome as data.
-    pub fn outcome(&self) -> Outcome {
-        Outcome { rows: self.rows(), instructions_per_second: self.speeds() }
-    }
-
-    fn speeds(&self) -> BTreeMap<String, f64> {
-        self.speeds.iter().map(|(name, speeds)| (name.clone(), median(speeds))).collect()
-    }
-
-    /// In the order of the workloads.
-    fn rows(&self) -> Vec<Row> {
-        let names = WORKLOADS.iter().map(|workload| (workload.name, workload.about));
-        let rows = std::iter::once((BOOT, "from the program's start to the guest's user space")).chain(names);
-        rows.filter_map(|(name, about)| Some(self.row(name, about, self.seconds.get(name)?))).collect()
-    }
-
-    fn row(&self, workload: &str, about: &'static str, seconds: &BTreeMap<String, Vec<f64>>) -> Row {
-        let median_of = |name: &str| seconds.get(name).map(|seconds| median(seconds));
-        let (native, qemu) = (median_of("native"), median_of("qemu tcg"));
-        let cell = |name: &String| {
-            let median = median_of(name)?;
-            Some(Cell {
-                contender: name.clone(),
-                seconds: seconds.get(name)?.clone(),
-                median,
-                times_native: native.map(|native| median / native),
-                faster_than_qemu: qemu.map(|qemu| qemu / median),
-            })
-        };
-        Row { workload: workload.to_owned(), about, cells: self.contenders.iter().filter_map(cell).collect() }
-    }
 }
 
-fn median(seconds: &[f64]) -> f64 {
-    let mut sorted = seconds.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    match sorted.len() {
-        0 => f64::NAN,
-        odd if odd % 2 == 1 => sorted[middle],
-        _ => (sorted[middle - 1] + sorted[middle]) / 2.0,
-    }
+/// Three digits or so.
+fn short(number: f64) -> String {
+    let places = if number < 10.0 { 2 } else { usize::from(number < 100.0) };
+    format!("{number:.places$}")
 }
 
-impl fmt::Display for Table {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<8}", "")?;
-        for name in &self.contenders {
-            write!(f, " | {name:^27}")?;
-        }
-        writeln!(f)?;
-        for row in self.rows() {
-            write!(f, "{:<8}", row.workload)?;
-            for name in &self.contenders {
-                let Some(cell) = row.cells.iter().find(|cell| cell.contender == *name) else {
-                    write!(f, " | {:27}", "")?;
-                    continue;
-                };
-                let ratio = |value: Option<f64>, unit: &str| {
-                    value.map_or_else(String::new, |value| format!("{value:.1}{unit}"))
-                };
-                let native = ratio(cell.times_native, "×");
-                let qemu = ratio(cell.faster_than_qemu, "q");
-                write!(f, " | {:>9.3} s {native:>7} {qemu:>7}", cell.median)?;
-            }
-            writeln!(f, " | {}", row.about)?;
-        }
-        // The translator counts only what it interprets, which says nothing of its speed.
-        for (name, speed) in self.speeds().into_iter().filter(|(name, _)| name != "translate") {
-            writeln!(f, "{name}: {:.1} million guest instructions a second, boot included", speed / 1e6)?;
-        }
-        writeln!(f, "×: times the host's own time; q: QEMU's time over this one. Medians.")
+fn time(seconds: f64) -> String {
+    match seconds {
+        1.0.. => format!("{} s", short(seconds)),
+        1e-3.. => format!("{} ms", short(seconds * 1e3)),
+        _ => format!("{} µs", short(seconds * 1e6)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::timing::Counted;
-    use std::time::Duration;
+    use crate::report::tests::report;
 
-    fn timings(up: u64, shell: u64, result: &str) -> Timings {
-        let shell = (Duration::from_millis(shell), result.to_owned());
-        Timings {
-            up: Duration::from_millis(up),
-            workloads: [("shell".to_owned(), shell)].into(),
-            engine: None,
-        }
+    #[test]
+    fn the_table_has_times_ratios_and_means() {
+        let table = report().to_string();
+        let line = |name: &str| {
+            table.lines().find(|line| line.starts_with(name) && !line.contains("native")).unwrap_or_default()
+        };
+        let has = |name: &str, parts: &[&str]| {
+            assert!(parts.iter().all(|part| line(name).contains(part)), "{name}:\n{table}");
+        };
+        has("sort", &["1.00 ms", "2.00×", "4.0q", "±40%", "8.00×", "work"]);
+        has("= with above", &["4.00×", "≤8.00", "4.0q"]);
+        has("boot", &["1.00 s", "3.0q"]);
+        has("translate  holds", &["30.0 MiB and 1.0", "at the end 60.0 MiB"]);
+        has("WRONG", &["a <note>"]);
+        has("= mean         translate", &["1.10×"]);
     }
 
     #[test]
-    fn medians_and_ratios() {
-        let mut table = Table::new(&[Contender::Native, Contender::Qemu]);
-        for (native, qemu) in [(100, 900), (100, 1000), (300, 5000)] {
-            table.add(&Contender::Native, timings(1, native, "r")).unwrap();
-            table.add(&Contender::Qemu, timings(2000, qemu, "r")).unwrap();
-        }
-        let rows = table.rows();
-        assert_eq!((rows[0].workload.as_str(), rows[0].cells.len()), ("boot", 1));
-        let qemu = &rows[1].cells[1];
-        assert_eq!((qemu.median, qemu.times_native), (1.0, Some(10.0)));
-        assert!(table.to_string().contains("10.0×"));
+    fn columns_are_columns() {
+        let table = report().to_string();
+        let bars = |line: &str| {
+            line.chars().enumerate().filter(|(_, c)| *c == '|').map(|(at, _)| at).collect::<Vec<_>>()
+        };
+        let rows: Vec<_> = table.lines().filter(|line| line.contains('|')).collect();
+        let first = bars(rows[1]);
+        assert!(rows.len() > 6 && rows.iter().all(|row| first.starts_with(&bars(row))), "{table}");
     }
 
     #[test]
-    fn speeds_are_medians_too() {
-        let engine = Contender::Ringfence { program: "ringfence".into(), engine: "interpret".to_owned() };
-        let mut table = Table::new(std::slice::from_ref(&engine));
-        for speed in [60e6, 80e6, 10e6] {
-            let engine_said = Some(Counted { instructions_per_second: speed });
-            table.add(&engine, Timings { engine: engine_said, ..timings(1, 1, "r") }).unwrap();
-        }
-        assert_eq!(table.outcome().instructions_per_second["interpret"], 60e6);
-        assert!(table.to_string().contains("interpret: 60.0 million"));
-    }
-
-    #[test]
-    fn a_wrong_result_is_no_result() {
-        let mut table = Table::new(&[Contender::Native, Contender::Qemu]);
-        table.add(&Contender::Native, timings(1, 1, "right")).unwrap();
-        assert!(table.add(&Contender::Qemu, timings(1, 1, "wrong")).is_err());
+    fn numbers_have_three_digits() {
+        assert_eq!([short(1.234), short(12.34), short(123.4)], ["1.23", "12.3", "123"]);
+        assert_eq!([time(1.5), time(2e-3), time(3.25e-6)], ["1.50 s", "2.00 ms", "3.25 µs"]);
     }
 }

@@ -56,3 +56,13 @@ impl From<images::Error> for Failure {
         }
     }
 }
+
+impl From<backend::block::Error> for Failure {
+    /// Messages of disks have their advice behind a semicolon. What the user named is the user's mistake.
+    fn from(error: backend::block::Error) -> Self {
+        match error {
+            backend::block::Error::Io { .. } => Self::host(error),
+            _ => Self::usage(error),
+        }
+    }
+}

@@ -1,12 +1,13 @@
 //! The `ringfence` command.
 //!
 //! A file or folder for each noun of it: [`args`] is the command line, [`run`] the longest of the commands,
-//! [`image`], [`doctor`] and [`manual`] the others; [`exit`] and [`failure`] are how they end, [`message`] what they
-//! say. What a run needs of the host is in [`terminal`], [`signals`], [`input`], [`output`] and [`console`]; the
-//! conversation with the guest's agent in [`session`].
+//! [`image`], [`disk`], [`doctor`] and [`manual`] the others; [`exit`] and [`failure`] are how they end, [`message`]
+//! what they say. What a run needs of the host is in [`terminal`], [`signals`], [`input`], [`output`] and [`console`];
+//! the conversation with the guest's agent in [`session`].
 
 mod args;
 mod console;
+mod disk;
 mod doctor;
 mod exit;
 mod failure;
@@ -53,6 +54,7 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
     match command {
         Command::Run(args) => run::run(&args),
         Command::Image { command } => image::image(command),
+        Command::Disk { command } => disk::disk(command),
         Command::Doctor { json } => doctor::doctor(json),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { directory } => manual::manual(directory.as_deref()),

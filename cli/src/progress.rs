@@ -21,6 +21,11 @@ pub fn of_a_pull() -> Box<dyn Progress> {
     }
 }
 
+/// The progress of copying a disk, in the same way.
+pub fn of_a_copy() -> Box<dyn Progress> {
+    of_a_pull()
+}
+
 /// A bar for each task; a finished one stays.
 struct Bars(ProgressBar);
 

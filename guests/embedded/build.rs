@@ -12,7 +12,7 @@ use std::{env, fs};
 /// What the guests run on, whatever the host is.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-const PROGRAMS: [&str; 2] = ["ringfence-agent", "ringfence-workout"];
+const PROGRAMS: [&str; 3] = ["ringfence-agent", "ringfence-bench", "ringfence-workout"];
 
 /// The profile in the workspace's manifest; not one of the host's, so that tuning that one does not rebuild
 /// these.
@@ -36,8 +36,10 @@ fn main() {
     let guests = here.parent().expect("this crate lies in a folder of the guests'");
     let workspace = guests.parent().expect("the guests' folder lies in the workspace");
 
-    for input in ["agent/src", "agent/Cargo.toml", "workout/src", "workout/Cargo.toml"] {
-        println!("cargo::rerun-if-changed={}", guests.join(input).display());
+    for program in ["agent", "bench", "workout"] {
+        for input in ["src", "Cargo.toml"] {
+            println!("cargo::rerun-if-changed={}", guests.join(program).join(input).display());
+        }
     }
     // The dependencies' versions and the profile. Touching them costs a look, not a build.
     for input in ["Cargo.lock", "Cargo.toml"] {

@@ -27,6 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let wires = Wires {
         consoles: [Some(Box::new(std::io::stdout()) as Box<dyn Write + Send>), None, None, None],
         unix_nanoseconds: now.as_nanos() as i64,
+        ..Wires::default()
     };
     let config = VmConfig { command_line, vcpus, ..VmConfig::default() };
     let vm = Vm::new(config, images, wires, &Interpreter)?;

@@ -31,6 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let wires = Wires {
         consoles: [Some(Box::new(std::io::stdout()) as Box<dyn Write + Send>), None, None, None],
         unix_nanoseconds: 0,
+        ..Wires::default()
     };
     let config = VmConfig { command_line, cpu: CpuLevel::V2, ..VmConfig::default() };
     let engine = Lockstep::new(Box::new(Interpreter), Box::new(Translator), every);

@@ -52,7 +52,7 @@ impl Output {
 
 fn machine() -> (Arc<Vm>, Output) {
     let output = Output::default();
-    let wires = Wires { consoles: [Some(Box::new(output.clone())), None, None, None], unix_nanoseconds: 0 };
+    let wires = Wires { consoles: [Some(Box::new(output.clone())), None, None, None], ..Wires::default() };
     let config = VmConfig { memory: 2 << 20, ..VmConfig::default() };
     let images = Images { kernel: kernel(), ..Images::default() };
     (Arc::new(Vm::new(config, images, wires, &Interpreter).unwrap()), output)

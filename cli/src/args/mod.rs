@@ -2,6 +2,7 @@
 //!
 //! Everything that `--help`, the manual pages and the completions say stands in this folder.
 
+mod disk;
 mod duration;
 mod image;
 mod run;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Parser, Subcommand};
 use clap_complete::Shell;
 
+pub use disk::DiskCommand;
 pub use image::ImageCommand;
 pub use run::{EngineChoice, RunArgs};
 pub use size::show as show_size;
@@ -23,6 +25,7 @@ Examples:
   echo 'uname -a' | ringfence run debian a script for the guest's shell
   ringfence run --kernel bzImage --initrd initrd.img
   ringfence image list                   what can be booted, and what is here already
+  ringfence disk create data.img 8G      an empty disk
   ringfence doctor                       what this host offers
 
 `ringfence help COMMAND` says more about each.";
@@ -66,6 +69,13 @@ pub enum Command {
         /// What to do with them.
         #[command(subcommand)]
         command: ImageCommand,
+    },
+    /// Makes, shows, resizes and copies disks
+    #[command(after_help = disk::EXAMPLES, arg_required_else_help = true)]
+    Disk {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: DiskCommand,
     },
     /// Says what this host offers, what that means, and what to do about it
     #[command(after_help = "\

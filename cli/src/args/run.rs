@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use backend::block::Spec;
 use clap::{Args, ValueEnum};
 
 use super::{duration, size};
@@ -17,6 +18,7 @@ Examples:
   ringfence run -t debian -- top                 a command that wants a terminal
   ringfence run debian --kernel ./bzImage -- uname -r
   ringfence run --kernel vmlinuz --initrd initrd.img --append 'console=ttyS0 panic=-1'
+  ringfence run --disk data.img debian -- sh -c 'mount /dev/vda /mnt && ls /mnt'
   ringfence run --timeout 60 memtest86+          a kernel without anything else
 
 ";
@@ -50,6 +52,13 @@ pub struct RunArgs {
     /// The guest's memory
     #[arg(short, long, value_name = "SIZE", default_value = "512M", value_parser = size::parse)]
     pub memory: u64,
+
+    /// Gives the guest a disk; may be said several times
+    ///
+    /// The image is raw unless it says format=qcow2: a format is never guessed from what a guest has written. A
+    /// Linux guest sees /dev/vda, /dev/vdb and so on.
+    #[arg(short, long, value_name = "PATH[,format=raw|qcow2][,readonly][,serial=ID][,limit-iops=N][,limit-bw=SIZE]")]
+    pub disk: Vec<Spec>,
 
     /// How many virtual CPUs
     #[arg(short = 'c', long, value_name = "N", default_value_t = 1)]

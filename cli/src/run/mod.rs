@@ -10,6 +10,7 @@
 
 mod boot;
 mod command;
+mod devices;
 mod driver;
 mod ending;
 mod exec;
@@ -53,6 +54,7 @@ use vm::Machine;
 pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     let Plan { name, config, images, way } = plan::plan(args)?;
     let interactive = is_interactive(&way);
+    let plugs = devices::plugs(args)?;
     let log = open_log(args, &name)?;
     let context = Context {
         timeout: args.timeout,
@@ -62,7 +64,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         selftest: name == SELFTEST,
     };
     let engine = vm::engine(args.engine, &config);
-    let machine = Machine::build(config, images, &*engine, log).map_err(|error| explain(error, &name))?;
+    let machine = Machine::build(config, images, plugs, &*engine, log).map_err(|error| explain(error, &name))?;
     let signals = signals::listen().map_err(cannot("listen to signals"))?;
     if interactive {
         announce(args, &name, engine.name());
@@ -141,7 +143,7 @@ fn explain(error: BuildError, name: &str) -> Failure {
         BuildError::Load(_) => Failure::usage(format!("{name}: {error}")),
         BuildError::Vcpus(_) | BuildError::TooMuchMemory(_) => Failure::usage(error),
         BuildError::Engine(EngineError::Unsupported { .. }) => Failure::usage(error),
-        BuildError::Memory(_) | BuildError::Engine(_) => Failure::host(error),
+        BuildError::Memory(_) | BuildError::Engine(_) | BuildError::Function(_) => Failure::host(error),
     }
 }
 

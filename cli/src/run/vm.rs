@@ -9,6 +9,7 @@ use crossbeam_channel::bounded;
 use engine::{Engine, Statistics};
 use interpret::Interpreter;
 use machine::board::ConsoleInput;
+use machine::pci::Plug;
 use machine::{BuildError, Images, Vm, VmConfig, Wires};
 use translate::Translator;
 
@@ -37,13 +38,14 @@ pub struct Machine {
 pub struct View(Arc<Vm>);
 
 impl Machine {
-    /// Builds a machine whose COM1 is also written to `log`.
+    /// Builds a machine with these devices whose COM1 is also written to `log`.
     ///
     /// # Errors
     /// As [`Vm::new`].
     pub fn build(
         config: VmConfig,
         images: Images,
+        functions: Vec<Plug>,
         engine: &dyn Engine,
         log: Option<Log>,
     ) -> Result<Self, BuildError> {
@@ -51,6 +53,7 @@ impl Machine {
         let (com2, channel) = Sink::new(None);
         let wires = Wires {
             consoles: [Some(Box::new(com1)), Some(Box::new(com2)), None, None],
+            functions,
             unix_nanoseconds: unix_nanoseconds(),
         };
         let vm = Arc::new(Vm::new(config, images, wires, engine)?);

@@ -1,6 +1,6 @@
 //! Files out of a Debian package (deb(5)): an ar archive, in it a compressed tar.
 //!
-//! A package is streamed and only one file of it is ever in memory. What is read
+//! A package is streamed and only the files asked for are ever in memory. What is read
 //! comes from outside, so everything is bounded: members, tar entries, the
 //! payload's unpacked length, the file's length, the decompressors' windows. No
 //! path of the archive is ever used as a path here; it is only compared.
@@ -23,7 +23,7 @@ const MAX_PAYLOAD: u64 = 4 << 30;
 const MAX_ENTRIES: usize = 100_000;
 
 /// Memory for xz's window, in KiB: `xz -9` needs 64 MiB.
-const MAX_XZ_MEMORY: u32 = 100 << 10;
+pub(crate) const MAX_XZ_MEMORY: u32 = 100 << 10;
 
 /// Why a package cannot be unpacked.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +55,31 @@ pub struct File {
 /// The first regular file of the package whose path (as `boot/vmlinuz-6.1`,
 /// without a leading `./`) satisfies `wanted`. What comes after it is not read.
 pub fn find(package: impl Read, wanted: impl Fn(&str) -> bool) -> Result<Option<File>, Error> {
+    let mut found = None;
+    visit(package, wanted, |file| {
+        found = Some(file);
+        Ok(false)
+    })?;
+    Ok(found)
+}
+
+/// All regular files of the package whose paths satisfy `wanted`, together no larger than one file may be.
+pub fn find_all(package: impl Read, wanted: impl Fn(&str) -> bool) -> Result<Vec<File>, Error> {
+    let (mut found, mut total) = (Vec::new(), 0);
+    visit(package, wanted, |file| {
+        total += file.bytes.len() as u64;
+        found.push(file);
+        if total > MAX_FILE { Err(Error::TooLarge("256 MiB in its files")) } else { Ok(true) }
+    })?;
+    Ok(found)
+}
+
+/// Gives `take` each regular file whose path satisfies `wanted`, until it has enough.
+fn visit(
+    package: impl Read,
+    wanted: impl Fn(&str) -> bool,
+    mut take: impl FnMut(File) -> Result<bool, Error>,
+) -> Result<(), Error> {
     let (name, data) = ar::find(package, |name| name.starts_with("data.tar"))?.ok_or(Error::NoData)?;
     let tar = decompress(&name, data)?;
     let mut archive = tar::Archive::new(tar.take(MAX_PAYLOAD));
@@ -88,10 +113,12 @@ pub fn find(package: impl Read, wanted: impl Fn(&str) -> bool) -> Result<Option<
             if bytes.len() as u64 != size {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
-            return Ok(Some(File { path, bytes }));
+            if !take(File { path, bytes })? {
+                return Ok(());
+            }
         }
     }
-    Ok(None)
+    Ok(())
 }
 
 fn decompress<'a>(name: &str, data: impl Read + 'a) -> Result<Box<dyn Read + 'a>, Error> {
@@ -172,6 +199,9 @@ pub(crate) mod tests {
             assert_eq!(file.path, "boot/vmlinuz-6.1", "{suffix}");
             assert!(file.bytes == kernel, "{suffix}");
             assert!(find(&deb[..], |path| path == "bin/busybox").unwrap().is_none());
+            let all = find_all(&deb[..], |path| path.starts_with("boot/")).unwrap();
+            let paths: Vec<_> = all.iter().map(|file| &*file.path).collect();
+            assert_eq!(paths, ["boot/config-6.1", "boot/vmlinuz-6.1"], "{suffix}");
         }
     }
 

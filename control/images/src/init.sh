@@ -6,6 +6,9 @@ export PATH=/bin HOME=/root TERM=linux ENV=/etc/profile
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
+if grep -q 0x1af4 /sys/bus/pci/devices/*/vendor 2>/dev/null; then
+	for module in /lib/modules/ringfence/*.ko; do insmod "$module"; done
+fi
 hostname -F /etc/hostname
 cd /root
 

@@ -32,6 +32,7 @@ pub mod initramfs;
 mod kernel;
 mod lock;
 mod manifest;
+mod modules;
 mod progress;
 mod pull;
 pub mod recipe;

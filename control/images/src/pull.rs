@@ -13,7 +13,7 @@ use crate::manifest::SCHEMA;
 use crate::progress::Amount;
 use crate::{
     Blob, Digest, Error, Image, Initramfs, Manifest, Package, Progress, Recipe, Result, Store, deb, kernel,
-    rootfs,
+    modules, rootfs,
 };
 
 /// A recipe, and what of it is ours.
@@ -192,7 +192,17 @@ impl Store {
         let release = take("base-files", "os-release", ["usr/lib/os-release", "etc/os-release"])?;
         let mut root = plan.ours.clone();
         rootfs::add_theirs(&mut root, "busybox-static", busybox.bytes, release.bytes)?;
+        self.add_modules(&mut root, plan.recipe, packages)?;
         Ok(root.newc())
+    }
+
+    fn add_modules(&self, root: &mut Initramfs, recipe: &Recipe, packages: &[Package]) -> Result<()> {
+        let Some(package) = packages.first().filter(|_| !recipe.modules.is_empty()) else { return Ok(()) };
+        let bytes = self.blobs.read(&package.deb, recipe.name)?;
+        let wanted = |path: &str| modules::wanted(path, recipe.modules);
+        let added =
+            deb::find_all(&bytes[..], wanted).and_then(|files| modules::add(root, files, recipe.modules));
+        added.map_err(|source| broken(package, source))
     }
 
     fn file(

@@ -1,6 +1,7 @@
 //! The table of images.
 
 use crate::apt::Arch;
+use crate::modules::VIRTIO;
 use crate::{Error, Kind, Result, Userspace};
 
 /// How to make an image.
@@ -20,6 +21,8 @@ pub struct Recipe {
     pub command_line: &'static str,
     /// The package that holds the kernel, or depends on the one that does.
     pub kernel_package: &'static str,
+    /// The modules of the kernel's package that the guest loads, in this order.
+    pub(crate) modules: &'static [&'static str],
     /// What the path of the kernel's file in the package begins with.
     pub(crate) kernel_path: &'static str,
 }
@@ -39,6 +42,7 @@ pub const RECIPES: &[Recipe] = &[
         userspace: Userspace::Agent,
         command_line: LINUX,
         kernel_package: "linux-image-cloud-amd64",
+        modules: VIRTIO,
         kernel_path: "boot/vmlinuz-",
     },
     Recipe {
@@ -49,6 +53,7 @@ pub const RECIPES: &[Recipe] = &[
         userspace: Userspace::Agent,
         command_line: LINUX,
         kernel_package: "linux-image-amd64",
+        modules: VIRTIO,
         kernel_path: "boot/vmlinuz-",
     },
     Recipe {
@@ -59,6 +64,7 @@ pub const RECIPES: &[Recipe] = &[
         userspace: Userspace::Shell,
         command_line: LINUX,
         kernel_package: "linux-image-686-pae",
+        modules: VIRTIO,
         kernel_path: "boot/vmlinuz-",
     },
     Recipe {
@@ -73,6 +79,7 @@ pub const RECIPES: &[Recipe] = &[
         // custom that is the kernel's own name.
         command_line: "gnumach console=com0",
         kernel_package: "gnumach-image-1.8-486",
+        modules: &[],
         kernel_path: "boot/gnumach-",
     },
     Recipe {
@@ -84,6 +91,7 @@ pub const RECIPES: &[Recipe] = &[
         // Without the rate it would keep what the firmware had set; there was none.
         command_line: "console=ttyS0,115200",
         kernel_package: "memtest86+",
+        modules: &[],
         kernel_path: "boot/memtest86+x64.bin",
     },
 ];

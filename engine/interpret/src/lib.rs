@@ -30,6 +30,7 @@ mod integer;
 mod interpreter;
 mod mode;
 mod op;
+mod prepared;
 mod raised;
 mod run;
 mod segmentation;
@@ -42,5 +43,6 @@ mod walk;
 mod width;
 
 pub use interpreter::Interpreter;
-pub use tier::{Facts, Mapped, Tier};
+pub use prepared::Prepared;
+pub use tier::{Facts, Mapped, Seen, Tier};
 pub use tlb::Flush;

@@ -105,7 +105,7 @@ pub(crate) fn run(cpu: &mut Cpu, blocks: &mut BlockCache, left: &mut u64) -> Exi
     }
 }
 
-fn shut_down(cpu: &mut Cpu, reason: String) -> Exit {
+pub(crate) fn shut_down(cpu: &mut Cpu, reason: String) -> Exit {
     cpu.state.events.activity = Activity::Shutdown;
     Exit::Shutdown(reason)
 }

@@ -49,6 +49,27 @@ pub struct Facts {
     pub fs_base: u64,
     /// GS base.
     pub gs_base: u64,
+    /// RDTSC does not fault.
+    pub counter: bool,
+    /// RDFSBASE and its kin exist.
+    pub bases: bool,
+}
+
+/// What instructions show of the system's state without changing it.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    /// The selectors of ES, DS, FS and GS.
+    pub selectors: [u16; 4],
+    /// CR2.
+    pub cr2: u64,
+    /// CR3.
+    pub cr3: u64,
+    /// IA32_TSC_AUX.
+    pub tsc_aux: u64,
+    /// IA32_TSC_ADJUST.
+    pub tsc_adjust: u64,
+    /// IA32_KERNEL_GS_BASE, which SWAPGS swaps.
+    pub kernel_gs_base: u64,
 }
 
 /// A page as the present view sees it.
@@ -66,7 +87,7 @@ pub struct Mapped {
 
 /// The reference CPU as a part of another engine.
 pub struct Tier {
-    cpu: Cpu,
+    pub(crate) cpu: Cpu,
     blocks: BlockCache,
 }
 
@@ -130,6 +151,8 @@ impl Tier {
             pcid: if cr4_now & cr4::PCIDE != 0 { cpu.state.cr3 & 0xfff } else { 0 },
             fs_base: cpu.state.segment(SegmentRegister::Fs).base,
             gs_base: cpu.state.segment(SegmentRegister::Gs).base,
+            counter: mode.cpl == 0 || cr4_now & cr4::TSD == 0,
+            bases: cr4_now & cr4::FSGSBASE != 0,
         }
     }
 
@@ -188,10 +211,36 @@ impl Tier {
         self.cpu.after_fast_call(user);
     }
 
-    /// GS base and IA32_KERNEL_GS_BASE, which SWAPGS swaps.
-    pub fn gs_bases(&mut self) -> (&mut u64, &mut u64) {
+    /// Registers that an engine on top reads by itself.
+    pub fn seen(&self) -> Seen {
+        let state = &self.cpu.state;
+        let selector = |register| state.segment(register).selector;
+        Seen {
+            selectors: [
+                selector(SegmentRegister::Es),
+                selector(SegmentRegister::Ds),
+                selector(SegmentRegister::Fs),
+                selector(SegmentRegister::Gs),
+            ],
+            cr2: state.cr2,
+            cr3: state.cr3,
+            tsc_aux: state.msrs.tsc_aux,
+            tsc_adjust: state.msrs.tsc_adjust,
+            kernel_gs_base: state.msrs.kernel_gs_base,
+        }
+    }
+
+    /// The time-stamp counter.
+    pub fn tsc(&self) -> u64 {
+        self.cpu.tsc()
+    }
+
+    /// Sets FS base, GS base and IA32_KERNEL_GS_BASE.
+    pub fn set_bases(&mut self, fs: u64, gs: u64, kernel_gs: u64) {
         let state = &mut self.cpu.state;
-        (&mut state.segments[SegmentRegister::Gs as usize].base, &mut state.msrs.kernel_gs_base)
+        state.segments[SegmentRegister::Fs as usize].base = fs;
+        state.segments[SegmentRegister::Gs as usize].base = gs;
+        state.msrs.kernel_gs_base = kernel_gs;
     }
 
     /// Is there an interrupt that waits for IF?

@@ -8,7 +8,7 @@ use crate::frame::ExitKind;
 /// Counters since the vCPU was made.
 #[derive(Default)]
 pub(crate) struct Counts {
-    exits: [u64; 7],
+    exits: [u64; 8],
     interpreted: FxHashMap<u64, u64>,
     /// Pages entered into the map after a fault.
     pub fills: u64,
@@ -41,6 +41,7 @@ impl Counts {
         let exit = |kind: ExitKind| self.exits[kind as usize];
         let mut details = vec![
             ("exits: interpret".to_owned(), exit(ExitKind::Interpret) + exit(ExitKind::InterpretFpu)),
+            ("exits: call of the reference CPU".to_owned(), exit(ExitKind::Call)),
             ("exits: link".to_owned(), exit(ExitKind::Link)),
             ("exits: indirect branch".to_owned(), exit(ExitKind::Indirect)),
             ("exits: stale block".to_owned(), exit(ExitKind::Continue)),

@@ -57,6 +57,20 @@ pub(crate) struct Frame {
     pub switched: u64,
     /// IA32_KERNEL_GS_BASE.
     pub kernel_gs_base: u64,
+    /// ES, DS, FS and GS.
+    pub selectors: [u64; 4],
+    /// CR2.
+    pub cr2: u64,
+    /// CR3.
+    pub cr3: u64,
+    /// IA32_TSC_AUX.
+    pub tsc_aux: u64,
+    /// The time-stamp counter, see [`Counter`](crate::counter::Counter): what to add to the host's,
+    pub tsc_minus_from: u64,
+    /// the rate,
+    pub tsc_scale: u64,
+    /// and the guest's at that time.
+    pub tsc_at: u64,
     /// RFLAGS without the arithmetic flags, IF and AC.
     pub system_flags: u64,
     /// Not zero: an interrupt waits for IF.
@@ -131,6 +145,8 @@ pub(crate) enum ExitKind {
     Missed = 6,
     /// As `Interpret`, and the instruction uses x87, MMX or SSE state.
     InterpretFpu = 5,
+    /// The reference CPU executes an instruction that was prepared for it: its number.
+    Call = 7,
 }
 
 /// The offset of a field from GS.

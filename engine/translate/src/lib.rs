@@ -18,6 +18,7 @@
 
 mod cache;
 mod context;
+mod counter;
 mod counts;
 mod emit;
 mod enter;

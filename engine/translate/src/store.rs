@@ -7,7 +7,7 @@ use base::{GuestMemory, PAGE_SIZE, RamOffset};
 use rustc_hash::FxHashMap;
 
 use crate::cache::CodeCache;
-use crate::emit::block::{Key, POLL_BYTES, Surroundings, translate};
+use crate::emit::block::{Call, Key, POLL_BYTES, Surroundings, translate};
 use crate::emit::listing::Listing;
 
 /// The longest instruction (SDM vol. 2, 2.3.11).
@@ -85,6 +85,7 @@ pub(crate) struct Store {
     pub cache: CodeCache,
     blocks: Vec<Block>,
     links: Vec<Link>,
+    calls: Vec<(usize, Call)>,
     pages: FxHashMap<usize, CodePage>,
     by_host: BTreeMap<u32, usize>,
     /// Blocks translated since the start.
@@ -101,6 +102,7 @@ impl Store {
             cache: CodeCache::new()?,
             blocks: Vec::new(),
             links: Vec::new(),
+            calls: Vec::new(),
             pages: FxHashMap::default(),
             by_host: BTreeMap::new(),
             translated: 0,
@@ -147,7 +149,8 @@ impl Store {
             memory.read_at(second, &mut code[len..]);
             len += LONGEST_INSTRUCTION;
         }
-        let emitted = translate(&code[..len], start, key, surroundings, self.links.len() as u32);
+        let first = (self.links.len() as u32, self.calls.len() as u32);
+        let emitted = translate(&code[..len], start, key, surroundings, first);
         let span = u64::from(emitted.guest_bytes).max(1);
         let here = span.min(PAGE_SIZE - u64::from(start));
         let newly = |page: usize| (!memory.watch().watched(page)).then_some(page);
@@ -174,6 +177,7 @@ impl Store {
                 back: link.target <= link.source,
             });
         }
+        self.calls.extend(emitted.calls.into_iter().map(|call| (number, call)));
         self.blocks.push(Block {
             host,
             len: emitted.code.len() as u32,
@@ -199,6 +203,11 @@ impl Store {
     pub fn link_target(&self, link: u32) -> (RamOffset, Key) {
         let link = &self.links[link as usize];
         (RamOffset(link.page as u64 * PAGE_SIZE + u64::from(link.target)), link.key)
+    }
+
+    /// An instruction that a block calls the reference CPU for, and the block's number.
+    pub fn call(&self, number: u32) -> (usize, Call) {
+        self.calls[number as usize]
     }
 
     /// Leads a link to a block.
@@ -262,6 +271,7 @@ impl Store {
         self.cache.truncate(0);
         self.blocks.clear();
         self.links.clear();
+        self.calls.clear();
         self.pages.clear();
         self.by_host.clear();
         self.flushes += 1;

@@ -16,12 +16,13 @@ use std::sync::Arc;
 use base::{GuestMemory, PAGE_SIZE, RamOffset};
 use engine::{Attention, Board, Budget, CpuModel, EngineError, Exit, Statistics, Vcpu};
 use iced_x86::{Decoder, DecoderError, Instruction, InstructionInfoFactory, OpAccess, Register};
-use interpret::{Facts, Tier};
+use interpret::{Facts, Prepared, Tier};
 use x86::CpuState;
 use x86::flags::{AC, DF, IF, RESERVED_ONE, RF, STATUS, VM};
 use x86::paging::is_canonical;
 
 use crate::context::{Contexts, View, Views};
+use crate::counter::Counter;
 use crate::counts::Counts;
 use crate::emit::block::{Key, POLL_BYTES, Surroundings};
 use crate::emit::site::{Site, Sites};
@@ -52,6 +53,7 @@ pub(crate) struct Translated {
     info: InstructionInfoFactory,
     fast_extract: bool,
     host_avx: u32,
+    counter: Option<Counter>,
     /// The host's x87 holds the guest's.
     x87_here: bool,
     /// [`base::Watch::hits`] when the store was last checked.
@@ -94,6 +96,10 @@ impl Surroundings for Around<'_> {
 
     fn is_computation(&self, instruction: &Instruction) -> bool {
         self.tier.is_computation(instruction)
+    }
+
+    fn prepare(&self, bytes: &[u8]) -> Option<Prepared> {
+        self.tier.prepare(bytes)
     }
 
     fn site(&self, offset: u16) -> Site {
@@ -146,6 +152,7 @@ impl Translated {
             info: InstructionInfoFactory::new(),
             fast_extract: host::fast_extract(),
             host_avx: u32::from(std::arch::is_x86_feature_detected!("avx")),
+            counter: Counter::supported().then(|| Counter::new(|| board.tsc())),
             x87_here: false,
             hits: 0,
             last_fill: u32::MAX,
@@ -157,11 +164,16 @@ impl Translated {
         let _guard = signal::guard(self.store.cache.range(), self.frame.address())?;
         let counted = left != u64::MAX;
         let mut resume = Resume::Dispatch;
+        if let Some(counter) = &mut self.counter {
+            counter.restart(self.frame.frame(), || self.tier.tsc());
+        }
         loop {
             for flush in self.tier.take_flushes() {
                 self.contexts.flush(flush);
             }
-            self.drop_stale();
+            if self.drop_stale() {
+                resume = Resume::Dispatch;
+            }
             if left == 0 {
                 self.store_x87();
                 return Ok(Exit::Budget);
@@ -214,21 +226,22 @@ impl Translated {
         }
     }
 
-    /// Throws away blocks whose code was written.
-    fn drop_stale(&mut self) {
+    /// Throws away blocks whose code was written. True if there may have been some.
+    fn drop_stale(&mut self) -> bool {
         let hits = self.memory.watch().hits();
-        if hits != self.hits {
-            self.hits = hits;
-            self.store.drop_stale(&self.memory);
+        if hits == self.hits {
+            return false;
         }
+        self.hits = hits;
+        self.store.drop_stale(&self.memory);
+        true
     }
 
     /// The number of the block at RIP, translated if need be; `None` if the fetch faults.
     fn block_here(&mut self, facts: &Facts, single: bool) -> Option<usize> {
         let rip = self.tier.rip();
         let at = self.tier.code_at(rip)?;
-        let direction = self.tier.system_flags() & DF != 0;
-        let key = Key { user: facts.user, fpu: facts.fpu, avx: facts.avx, direction, single };
+        let key = self.key(facts, single);
         let left = PAGE_SIZE - rip % PAGE_SIZE;
         let mut second = None;
         if left < LONGEST_INSTRUCTION && self.runs_on(at, left) {
@@ -280,7 +293,7 @@ impl Translated {
         let fpu = std::ptr::from_mut(self.tier.fpu()) as u64;
         let flags = self.tier.status() | RESERVED_ONE | 0x200;
         let (system, waits) = (self.tier.system_flags(), self.tier.interrupt_waits());
-        let kernel_gs_base = *self.tier.gs_bases().1;
+        let seen = self.tier.seen();
         let frame = self.frame.frame();
         frame.gpr.copy_from_slice(self.tier.registers());
         frame.flags = flags;
@@ -305,7 +318,15 @@ impl Translated {
         frame.user = u64::from(facts.user);
         frame.switched = 0;
         frame.ac = system & AC;
-        frame.kernel_gs_base = kernel_gs_base;
+        frame.kernel_gs_base = seen.kernel_gs_base;
+        frame.selectors = seen.selectors.map(u64::from);
+        (frame.cr2, frame.cr3, frame.tsc_aux) = (seen.cr2, seen.cr3, seen.tsc_aux);
+        if let Some(counter) = &mut self.counter
+            && counter.update(frame, seen.tsc_adjust, || self.tier.tsc())
+        {
+            // From now on RDTSC is translated otherwise.
+            self.contexts.clear_jumps();
+        }
         frame.entry = entry;
         // Calm, unless somebody has raised something since it was last looked at.
         let poll = PollSwitch(self.frame.address());
@@ -318,7 +339,7 @@ impl Translated {
         let frame = self.frame.frame();
         let (registers, flags, interrupts) = (frame.gpr, frame.flags, frame.interrupts);
         let system = frame.system_flags | interrupts | frame.ac;
-        let (gs_base, kernel_gs_base) = (frame.gs_base, frame.kernel_gs_base);
+        let (fs_base, gs_base, kernel_gs_base) = (frame.fs_base, frame.gs_base, frame.kernel_gs_base);
         let (user, switched) = (frame.user != 0, frame.switched != 0);
         self.tier.set_registers(&registers);
         self.tier.set_status(flags & STATUS);
@@ -326,8 +347,7 @@ impl Translated {
         if switched {
             self.tier.after_fast_call(user);
         }
-        let bases = self.tier.gs_bases();
-        (*bases.0, *bases.1) = (gs_base, kernel_gs_base);
+        self.tier.set_bases(fs_base, gs_base, kernel_gs_base);
     }
 
     /// Answers why translated code came back.
@@ -338,6 +358,7 @@ impl Translated {
         self.counts.exit(kind);
         if counted
             && ![
+                ExitKind::Call as u64,
                 ExitKind::Interpret as u64,
                 ExitKind::InterpretFpu as u64,
                 ExitKind::Fault as u64,
@@ -348,6 +369,7 @@ impl Translated {
             *left = spend(*left, 1);
         }
         Ok(Ok(match kind {
+            k if k == ExitKind::Call as u64 => return Ok(self.call(page, value as u32, left)),
             k if k == ExitKind::Interpret as u64 || k == ExitKind::InterpretFpu as u64 => {
                 self.tier.set_rip(page.wrapping_add(value & 0xffff));
                 self.counts.interpreted(value >> 16);
@@ -390,6 +412,38 @@ impl Translated {
             }
             k => return self.fault(page, fault_at, k == ExitKind::Missed as u64, left),
         }))
+    }
+
+    /// Has the reference CPU execute an instruction of a block.
+    fn call(&mut self, page: u64, number: u32, left: &mut u64) -> Result<Resume, Exit> {
+        let (block, call) = self.store.call(number);
+        self.counts.interpreted(u64::from(call.prepared.code()));
+        self.tier.set_rip(page.wrapping_add(u64::from(call.offset)));
+        if call.fpu {
+            self.store_x87();
+        }
+        *left = spend(*left, 1);
+        let follows = self.tier.execute(&call.prepared).inspect_err(|_| self.store_x87())?;
+        let Some(resume) = call.resume.filter(|_| follows) else { return Ok(Resume::Dispatch) };
+        let block = self.store.block(block);
+        if self.key(&self.tier.facts(), false) != block.key {
+            return Ok(Resume::Dispatch);
+        }
+        Ok(Resume::At(self.store.cache.address(block.host + resume)))
+    }
+
+    /// What translations depend on now.
+    fn key(&self, facts: &Facts, single: bool) -> Key {
+        let direction = self.tier.system_flags() & DF != 0;
+        Key {
+            user: facts.user,
+            fpu: facts.fpu,
+            avx: facts.avx,
+            direction,
+            counter: facts.counter && !single && self.counter.as_ref().is_some_and(Counter::is_known),
+            bases: facts.bases,
+            single,
+        }
     }
 
     /// A branch to a non-canonical address faults at the branch, before it has touched RSP.

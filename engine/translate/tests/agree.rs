@@ -315,6 +315,51 @@ fn flags_are_pushed_and_popped() {
     });
 }
 
+#[test]
+fn system_registers_read_alike() {
+    agree(|a| {
+        a.mov(ax, ds).unwrap();
+        a.mov(r13w, es).unwrap();
+        a.mov(r14d, fs).unwrap();
+        a.mov(rbx, gs).unwrap();
+        a.mov(ecx, ss).unwrap();
+        a.mov(rdx, cr3).unwrap();
+        a.mov(r15, cr2).unwrap();
+        a.add(r15, rdx).unwrap();
+        // CR4.FSGSBASE and the bases.
+        a.mov(rdi, cr4).unwrap();
+        a.or(rdi, 1 << 16).unwrap();
+        a.mov(cr4, rdi).unwrap();
+        a.mov(r8, 0x1234_5678_9abcu64).unwrap();
+        a.stc().unwrap();
+        a.wrfsbase(r8).unwrap();
+        a.adc(r9, 0).unwrap(); // the flags are as before
+        a.mov(r13, DATA - 0x40).unwrap();
+        a.wrgsbase(r13).unwrap();
+        a.mov(dword_ptr(0x44).gs(), r14d).unwrap();
+        a.rdfsbase(r13).unwrap();
+        a.rdgsbase(r10d).unwrap();
+        a.wrfsbase(r10d).unwrap();
+        a.mov(r11, u64::MAX << 47).unwrap();
+        a.wrgsbase(r11).unwrap();
+        a.rdgsbase(r12).unwrap();
+        a.cpuid().unwrap();
+        a.add(rax, rbx).unwrap();
+    });
+}
+
+#[test]
+fn a_base_that_is_no_address_is_refused() {
+    let state = agree(|a| {
+        a.mov(rdi, cr4).unwrap();
+        a.or(rdi, 1 << 16).unwrap();
+        a.mov(cr4, rdi).unwrap();
+        a.mov(r8, 1u64 << 47).unwrap();
+        a.wrfsbase(r8).unwrap();
+    });
+    assert_eq!(state.segment(SegmentRegister::Fs).base, 0);
+}
+
 /// Addresses made to cancel whatever the translator adds to wrong ones: the accesses must fault in the guest, like
 /// everywhere, and read nothing of the host's. Vector 13 and 14 have no handler here, so the guest shuts down.
 #[test]

@@ -5,6 +5,7 @@ mod board;
 mod chips;
 mod cpio;
 mod deb;
+mod disks;
 mod interpreter;
 mod loaders;
 mod translator;
@@ -14,6 +15,7 @@ pub use board::TARGET as BOARD;
 pub use chips::TARGET as CHIPS;
 pub use cpio::TARGET as CPIO;
 pub use deb::TARGET as DEB;
+pub use disks::TARGET as DISKS;
 pub use interpreter::TARGET as INTERPRETER;
 pub use loaders::TARGET as LOADERS;
 pub use translator::TARGET as TRANSLATOR;
@@ -33,7 +35,8 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: &[&Target] = &[&INTERPRETER, &TRANSLATOR, &LOADERS, &CPIO, &DEB, &AGENT, &CHIPS, &BOARD];
+pub const TARGETS: &[&Target] =
+    &[&INTERPRETER, &TRANSLATOR, &LOADERS, &CPIO, &DEB, &DISKS, &AGENT, &CHIPS, &BOARD];
 
 /// The target of this name.
 pub fn by_name(name: &str) -> Option<&'static Target> {

@@ -3,10 +3,13 @@
 //!
 //! They are packages of their own and not dependencies of this one, because Cargo builds a dependency for the
 //! same target, with the same flags and profile as its user, and these need others: the C library linked in
-//! (a guest has none), aborting panics, optimised for size.
+//! (a guest has none), aborting panics, optimised for size (but for the one whose speed is measured).
 
 /// The guest agent, to be `/init` in an initial RAM file system. It speaks the protocol of `ringfence-agent`.
 pub static AGENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ringfence-agent"));
+
+/// The benchmark program, which measures how fast a machine does what programs do.
+pub static BENCH: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ringfence-bench"));
 
 /// The workout: exercises a kernel and prints a report that is the same on any correct machine.
 pub static WORKOUT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ringfence-workout"));
@@ -30,7 +33,7 @@ mod tests {
 
     #[test]
     fn the_programs_need_nothing_of_the_guest() {
-        for program in [AGENT, WORKOUT] {
+        for program in [AGENT, BENCH, WORKOUT] {
             assert_eq!(program[..4], *b"\x7fELF");
             assert_eq!(program[18..20], [62, 0], "EM_X86_64");
             assert_eq!(interpreter(program), None);

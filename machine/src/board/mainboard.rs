@@ -7,25 +7,30 @@
 //!           70 71                RTC (IRQ 8)       80–8F            POST code, DMA pages
 //!           92                   fast A20, reset   F4 E9 402 505    debug exit, debug consoles, panic
 //!   memory  FEC00000             I/O APIC          FEE00000         local APIC (each vCPU's own)
+//!           E0000000–E00FFFFF    PCI configuration of bus 0
 //! ```
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
-use base::{GuestPhys, Record, RestoreError, VirtualClock};
+use base::{GuestMemory, GuestPhys, Record, RestoreError, VirtualClock};
 use engine::{Attention, Width};
 use serde::{Deserialize, Serialize};
 
 use super::alarm::AlarmClock;
 use super::control::Control;
 use super::interrupts::Interrupts;
+use super::line::Line;
 use super::misc::{DebugExit, DebugPort, PANIC_PORT, Panic, Scratch};
 use super::registers::{ElcrPorts, IoApicPage, PicPorts, PmPorts};
 use super::seat::{At, Seat, Seated, Wiring, lock};
 use super::serial::{ConsoleInput, Serial};
 use crate::bus::{MmioBus, PortBus};
 use crate::chip::{I8042, MemorySizes, PM_BASE, PM_LENGTH, Pit, PowerManagement, Rtc, SystemControl};
-use crate::pci::{ConfigAddressPort, ConfigDataPort, HostBridge, PciBus, Slot};
+use crate::pci::{
+    ConfigAddressPort, ConfigDataPort, ECAM, ECAM_LEN, Ecam, HostBridge, PciBus, PciWiring, Plug, Slot,
+    interrupt_of,
+};
 
 /// Where the I/O APIC's registers are.
 pub const IO_APIC: GuestPhys = GuestPhys(0xfec0_0000);
@@ -66,6 +71,8 @@ pub struct Mainboard {
     alarm: Arc<AlarmClock>,
     control: Arc<Control>,
     chips: Chips,
+    /// The INTA pin of each device on the PCI bus.
+    pins: Vec<Arc<Line>>,
     sinks: Mutex<[Option<Sink>; 4]>,
     unix_nanoseconds: i64,
     memory: MemorySizes,
@@ -154,9 +161,9 @@ impl Mainboard {
         let wiring = Wiring { clock: clock.clone(), alarm: alarm.clone(), control: control.clone() };
         let chips = Chips::seat(&equipment, memory, &wiring, &interrupts);
 
-        let mut pci = PciBus::default();
+        let pci = Arc::new(PciBus::default());
         pci.add(Slot::new(0, 0), Arc::new(HostBridge::default()));
-        let pci = Arc::new(pci);
+        let pins = (0..32).map(|device| Arc::new(interrupts.line(interrupt_of(device, 0)))).collect();
 
         let mut ports = PortBus::default();
         chips.claim_ports(&mut ports);
@@ -168,6 +175,7 @@ impl Mainboard {
         ports.claim(0xcfc, 4, Width::Dword, Arc::new(ConfigDataPort(pci.clone())));
         let mut mmio = MmioBus::default();
         mmio.claim(IO_APIC, 0x1000, Arc::new(IoApicPage(interrupts.clone())));
+        mmio.claim(ECAM, ECAM_LEN, Arc::new(Ecam(pci.clone())));
 
         Self {
             interrupts,
@@ -178,6 +186,7 @@ impl Mainboard {
             alarm,
             control,
             chips,
+            pins,
             sinks: Mutex::new(equipment.consoles),
             unix_nanoseconds: equipment.unix_nanoseconds,
             memory,
@@ -202,6 +211,19 @@ impl Mainboard {
     /// Presses the power button: a guest with ACPI shuts down.
     pub fn press_power_button(&self) {
         self.chips.pm.with(|pm, _| pm.press_power_button());
+    }
+
+    /// Puts a function into the first free slot of the PCI bus.
+    ///
+    /// # Errors
+    /// The host's, where it cannot make the function, and where no slot is free.
+    pub fn plug(&self, memory: &Arc<GuestMemory>, plug: Plug) -> io::Result<Slot> {
+        let full = || io::Error::other("all 31 slots of the PCI bus are taken");
+        let slot = self.pci.free_slot().ok_or_else(full)?;
+        let line = self.pins[usize::from(slot.device())].clone();
+        let wiring = PciWiring { slot, memory: memory.clone(), line, interrupts: self.interrupts.clone() };
+        self.pci.add(slot, plug(wiring)?);
+        Ok(slot)
     }
 
     /// Puts all chips as they are after power-up. No vCPU runs meanwhile.
@@ -258,6 +280,7 @@ impl Mainboard {
 
     /// Stops virtual time and everything that changes a chip. No vCPU runs meanwhile.
     pub fn pause(&self) {
+        self.pci.stand(true);
         self.clock.pause();
         self.alarm.quiesce();
         self.chips.serial.iter().for_each(|serial| serial.stand(true));
@@ -266,6 +289,7 @@ impl Mainboard {
     /// Lets virtual time go on.
     pub fn resume(&self) {
         self.clock.resume();
+        self.pci.stand(false);
         self.chips.serial.iter().for_each(|serial| serial.stand(false));
         self.alarm.ring();
     }

@@ -1,9 +1,10 @@
-//! The ACPI tables but the DSDT: RSDP, XSDT, FADT, FACS, MADT (ACPI 6.4, 5.2).
+//! The ACPI tables but the DSDT: RSDP, XSDT, FADT, FACS, MADT, MCFG (ACPI 6.4, 5.2).
 
 use acpi_tables::Aml;
 use acpi_tables::facs::FACS;
 use acpi_tables::fadt::{FADTBuilder, Flags, PmProfile};
 use acpi_tables::gas::{AccessSize, AddressSpace, GAS};
+use acpi_tables::mcfg::MCFG;
 use acpi_tables::rsdp::Rsdp;
 use acpi_tables::sdt::Sdt;
 use acpi_tables::xsdt::XSDT;
@@ -11,6 +12,7 @@ use base::GuestPhys;
 
 use super::{Table, dsdt};
 use crate::chip::{PM_BASE, PM_LENGTH, SystemControl};
+use crate::pci::ECAM;
 
 /// The RSDP is where BIOSes put it and kernels search for it.
 pub const RSDP: GuestPhys = GuestPhys(ACPI_START);
@@ -41,6 +43,7 @@ pub fn tables(vcpus: u32) -> Vec<Table> {
     let mut xsdt = XSDT::new(OEM, OEM_TABLE, OEM_REVISION);
     xsdt.add_entry(place(&fadt(dsdt, facs)));
     xsdt.add_entry(place(&madt(vcpus)));
+    xsdt.add_entry(place(&mcfg()));
     let xsdt = place(&xsdt);
     let mut rsdp = Vec::new();
     Rsdp::new(OEM, xsdt).to_aml_bytes(&mut rsdp);
@@ -90,6 +93,13 @@ fn fadt(dsdt: u64, facs: u64) -> impl Aml {
 }
 
 const _: () = assert!(PM_LENGTH == 16);
+
+/// Where the PCI configuration space is in memory.
+fn mcfg() -> MCFG {
+    let mut table = MCFG::new(OEM, OEM_TABLE, OEM_REVISION);
+    table.add_ecam(ECAM.0, 0, 0, 0);
+    table
+}
 
 /// The interrupt controllers: each vCPU's local APIC, the I/O APIC, and where ISA interrupts differ.
 fn madt(vcpus: u32) -> Sdt {
@@ -149,10 +159,12 @@ mod tests {
         let rsdp = at(RSDP.0);
         assert_eq!((&rsdp[..8], sum(&rsdp[..20]), sum(rsdp)), (&b"RSD PTR "[..], 0, 0));
         let xsdt = at(dword(rsdp, 24).into());
-        assert_eq!((&xsdt[..4], sum(xsdt), xsdt.len()), (&b"XSDT"[..], 0, 36 + 16));
-        let [fadt, madt] = [36, 44].map(|entry| at(dword(xsdt, entry).into()));
+        assert_eq!((&xsdt[..4], sum(xsdt), xsdt.len()), (&b"XSDT"[..], 0, 36 + 24));
+        let [fadt, madt, mcfg] = [36, 44, 52].map(|entry| at(dword(xsdt, entry).into()));
         assert_eq!((&fadt[..4], sum(fadt), dword(fadt, 4) as usize), (&b"FACP"[..], 0, fadt.len()));
         assert_eq!((&madt[..4], sum(madt), dword(madt, 4) as usize), (&b"APIC"[..], 0, madt.len()));
+        assert_eq!((&mcfg[..4], sum(mcfg), dword(mcfg, 4) as usize), (&b"MCFG"[..], 0, mcfg.len()));
+        assert_eq!((dword(mcfg, 44), mcfg[54], mcfg[55], mcfg.len()), (ECAM.0 as u32, 0, 0, 60));
         let dsdt = at(dword(fadt, 40).into());
         assert_eq!((&dsdt[..4], sum(dsdt), dword(dsdt, 4) as usize), (&b"DSDT"[..], 0, dsdt.len()));
         assert_eq!(&at(dword(fadt, 36).into())[..4], b"FACS");

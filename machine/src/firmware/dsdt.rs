@@ -3,8 +3,8 @@
 
 use acpi_tables::Aml;
 use acpi_tables::aml::{
-    AddressSpace, AddressSpaceCacheable, Arg, Device, EISAName, IO, If, Interrupt, Method, Name,
-    PackageBuilder, Path, ResourceTemplate, Return, Scope, Store, ZERO,
+    AddressSpace, AddressSpaceCacheable, Arg, Device, EISAName, IO, If, Interrupt, Memory32Fixed, Method,
+    Name, PackageBuilder, Path, ResourceTemplate, Return, Scope, Store, ZERO,
 };
 use acpi_tables::sdt::Sdt;
 use base::HOLE_START;
@@ -12,7 +12,7 @@ use base::HOLE_START;
 use super::acpi::{OEM, OEM_REVISION, OEM_TABLE};
 use crate::board::{COM_IRQS, COM_PORTS, PANIC_PORT};
 use crate::chip::S5;
-use crate::pci::interrupt_of;
+use crate::pci::{ECAM, ECAM_LEN, interrupt_of};
 
 /// The table.
 pub fn table() -> Sdt {
@@ -84,9 +84,19 @@ impl Aml for PciRoot {
         let ports_below = AddressSpace::<u16>::new_io(0, 0xcf7, None);
         let ports_above = AddressSpace::<u16>::new_io(0xd00, 0xffff, None);
         let uncached = AddressSpaceCacheable::NotCacheable;
-        let memory = AddressSpace::<u32>::new_memory(uncached, true, HOLE_START as u32, 0xfebf_ffff, None);
-        let windows =
-            ResourceTemplate::new(vec![&bus_number, &configuration, &ports_below, &ports_above, &memory]);
+        let memory = |from: u64, to: u64| {
+            AddressSpace::<u32>::new_memory(uncached, true, from as u32, to as u32 - 1, None)
+        };
+        let memory_below = memory(HOLE_START, ECAM.0);
+        let memory_above = memory(ECAM.0 + ECAM_LEN, 0xfec0_0000);
+        let windows = ResourceTemplate::new(vec![
+            &bus_number,
+            &configuration,
+            &ports_below,
+            &ports_above,
+            &memory_below,
+            &memory_above,
+        ]);
         let windows = Name::new(Path::new("_CRS"), &windows);
         let routing = Method::new(Path::new("_PRT"), 0, false, vec![&choice, &by_8259]);
         Device::new(Path::new("PCI0"), vec![&hid, &uid, &bus, &windows, &routing]).to_aml_bytes(sink);
@@ -116,6 +126,9 @@ impl Aml for Isa {
         device(sink, "TMR_", &pnp("PNP0100"), 0, vec![&Self::ports(0x40, 4), &Self::interrupt(0)]);
         device(sink, "RTC_", &pnp("PNP0B00"), 0, vec![&Self::ports(0x70, 2), &Self::interrupt(8)]);
         device(sink, "SPKR", &pnp("PNP0800"), 0, vec![&Self::ports(0x61, 1)]);
+        // What is no device's, and not free either: Linux uses the configuration space only if it is here.
+        let configuration = Memory32Fixed::new(true, ECAM.0 as u32, ECAM_LEN as u32);
+        device(sink, "MBRD", &pnp("PNP0C02"), 0, vec![&configuration]);
         device(sink, "PEVT", &"QEMU0001", 0, vec![&Self::ports(PANIC_PORT, 1)]);
         for (index, (port, irq)) in (1..).zip(COM_PORTS.into_iter().zip(COM_IRQS)) {
             let (ports, interrupt) = (Self::ports(port, 8), Self::interrupt(irq));

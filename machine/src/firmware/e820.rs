@@ -3,6 +3,7 @@
 use base::{HOLE_END, HOLE_START};
 
 use super::acpi::ACPI_START;
+use crate::pci::{ECAM, ECAM_LEN};
 
 /// What a range is; the numbers are those of the map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,7 @@ pub fn memory_map(memory: u64) -> Vec<E820Entry> {
         (ACPI_START, SMBIOS, E820Kind::Acpi),
         (SMBIOS, MIB, E820Kind::Reserved),
         (MIB, low, E820Kind::Ram),
+        (ECAM.0, ECAM.0 + ECAM_LEN, E820Kind::Reserved),
         (0xfec0_0000, 0xfec0_1000, E820Kind::Reserved),
         (0xfee0_0000, 0xfee0_1000, E820Kind::Reserved),
         (HOLE_END, HOLE_END + (memory - low), E820Kind::Ram),

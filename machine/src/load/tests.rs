@@ -104,7 +104,7 @@ fn a_64_bit_bzimage_starts_in_long_mode_with_its_zero_page() {
     let (ramdisk, size) = (field(0x218, 4), field(0x21c, 4));
     assert_eq!((size, read(ramdisk, 10_000)), (10_000, initrd.clone()));
     assert!(ramdisk % 4096 == 0 && ramdisk + size <= 64 * MIB && ramdisk >= 24 * MIB);
-    assert_eq!((field(0x70, 8), field(0x1e8, 1)), (crate::firmware::RSDP.0, 7));
+    assert_eq!((field(0x70, 8), field(0x1e8, 1)), (crate::firmware::RSDP.0, 8));
     // The page tables map the code one to one: PML4, PDPT, PD.
     let walk = |table: u64, index: u64| number(read((table & !0xfff) + index * 8, 8));
     let leaf = walk(walk(walk(cpu.cr3, 0), 3), 511);

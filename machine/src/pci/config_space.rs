@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::{Space, Window};
 
 const COMMAND: usize = 0x04;
+const STATUS: usize = 0x06;
 const BARS: usize = 0x10;
+const CAPABILITIES: usize = 0x34;
+const HAS_CAPABILITIES: u8 = 1 << 4;
 const COMMAND_PORTS: u8 = 1;
 const COMMAND_MEMORY: u8 = 2;
 
@@ -57,6 +60,10 @@ pub struct ConfigSpace {
     writable: Vec<u8>,
     bars: [Option<Bar>; 6],
     fresh: Vec<u8>,
+    /// Where the next capability is to be linked.
+    link: usize,
+    /// Where the last capability ends.
+    end: usize,
 }
 
 impl ConfigSpace {
@@ -74,7 +81,7 @@ impl ConfigSpace {
         writable[COMMAND] = 0x07; // ports, memory, bus master
         writable[COMMAND + 1] = 0x04; // INTx disable
         writable[0x3c] = 0xff; // interrupt line
-        Self { fresh: bytes.clone(), bytes, writable, bars: [None; 6] }
+        Self { fresh: bytes.clone(), bytes, writable, bars: [None; 6], link: CAPABILITIES, end: 0x40 }
     }
 
     /// Adds a BAR.
@@ -98,13 +105,27 @@ impl ConfigSpace {
         self
     }
 
-    /// Sets bytes that the guest reads and, by `writable`, may write: for capabilities.
-    #[must_use]
-    pub fn with_bytes(mut self, at: usize, value: &[u8], writable: &[u8]) -> Self {
-        self.bytes[at..at + value.len()].copy_from_slice(value);
-        self.fresh[at..at + value.len()].copy_from_slice(value);
-        self.writable[at..at + writable.len()].copy_from_slice(writable);
-        self
+    /// Adds a capability to the list: `body` follows its ID and link, `writable` are the bits of it that the
+    /// guest may write. Gives where the capability is.
+    ///
+    /// # Panics
+    /// If there is no room: the function's plan is wrong.
+    pub fn add_capability(&mut self, id: u8, body: &[u8], writable: &[u8]) -> u8 {
+        let at = self.end.next_multiple_of(4);
+        let end = at + 2 + body.len();
+        assert!(end <= 256 && writable.len() <= body.len(), "no room for capability {id:#x}");
+        let mut put = |at: usize, value: &[u8]| {
+            self.bytes[at..at + value.len()].copy_from_slice(value);
+            self.fresh[at..at + value.len()].copy_from_slice(value);
+        };
+        put(self.link, &[at as u8]);
+        put(STATUS, &[HAS_CAPABILITIES]);
+        put(at, &[id, 0]);
+        put(at + 2, body);
+        self.writable[at + 2..at + 2 + writable.len()].copy_from_slice(writable);
+        self.link = at + 1;
+        self.end = end;
+        at as u8
     }
 
     /// A load; beyond the end it reads as ones.
@@ -165,7 +186,7 @@ impl Saved for ConfigSpace {
 
     fn save(&self) -> ConfigSpaceState {
         // The rest is the function's construction.
-        let Self { bytes, writable: _, bars: _, fresh: _ } = self;
+        let Self { bytes, writable: _, bars: _, fresh: _, link: _, end: _ } = self;
         ConfigSpaceState { bytes: bytes.clone() }
     }
 

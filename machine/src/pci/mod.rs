@@ -1,4 +1,5 @@
-//! PCI: one bus, reached by configuration mechanism #1 (PCI Local Bus Specification 3.0, 3.2.2.3.2).
+//! PCI: one bus, reached by configuration mechanism #1 (PCI Local Bus Specification 3.0, 3.2.2.3.2) and in
+//! memory ([`Ecam`]).
 //!
 //! A function is whatever implements [`PciFunction`]: it owns its [`ConfigSpace`] and decodes its own BARs.
 //! The bus keeps a table of what the BARs decode now, made anew after every write to a function's
@@ -7,17 +8,24 @@
 //! INTx pins reach the global system interrupts 16 to 19, as [`interrupt_of`] has it; the DSDT's `_PRT` says
 //! the same. Message-signalled interrupts go through [`crate::board::Interrupts::message`].
 
+mod assign;
 mod config_space;
+mod ecam;
 mod host_bridge;
+mod msix;
 mod ports;
+mod wiring;
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use engine::Width;
 
 pub use config_space::{Bar, ConfigSpace, Identity};
+pub use ecam::{ECAM, ECAM_LEN, Ecam};
 pub use host_bridge::HostBridge;
+pub use msix::{MSIX_CAPABILITY, MSIX_CONTROL, MSIX_CONTROL_WRITABLE, MsiMessage, Msix};
 pub use ports::{ConfigAddressPort, ConfigDataPort};
+pub use wiring::{PciWiring, Plug};
 
 /// A device and function number, 0 to 255: device × 8 + function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,6 +82,9 @@ pub trait PciFunction: Send + Sync {
     fn read(&self, bar: u8, offset: u64, width: Width) -> u64;
     /// A store there.
     fn write(&self, bar: u8, offset: u64, width: Width, value: u64);
+    /// The machine stands or goes on; it stands at first. When this returns from making it stand, nothing
+    /// of the function changes by itself any more, nor guest memory by it.
+    fn stand(&self, _standing: bool) {}
     /// As after reset.
     fn reset(&self);
     /// The state at rest.
@@ -90,7 +101,8 @@ type Function = Arc<dyn PciFunction>;
 /// Bus 0.
 #[derive(Default)]
 pub struct PciBus {
-    functions: Vec<(Slot, Function)>,
+    /// By slot.
+    functions: RwLock<Vec<(Slot, Function)>>,
     windows: RwLock<Vec<(Window, Function)>>,
     /// CF8h.
     address: Mutex<u32>,
@@ -99,24 +111,43 @@ pub struct PciBus {
 const ENABLE: u32 = 1 << 31;
 
 impl PciBus {
-    /// Puts a function on the bus; before the machine runs.
+    /// Puts a function on the bus.
     ///
     /// # Panics
     /// If the slot is taken: the board's plan is wrong.
-    pub fn add(&mut self, slot: Slot, function: Function) {
-        assert!(self.function(slot).is_none(), "two PCI functions in one slot");
-        self.functions.push((slot, function));
+    pub fn add(&self, slot: Slot, function: Function) {
+        let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
+        let at = functions.partition_point(|(taken, _)| *taken < slot);
+        assert!(functions.get(at).is_none_or(|(taken, _)| *taken != slot), "two PCI functions in one slot");
+        functions.insert(at, (slot, function));
+        drop(functions);
         self.remap();
     }
 
-    fn function(&self, slot: Slot) -> Option<&Function> {
-        self.functions.iter().find(|(at, _)| *at == slot).map(|(_, function)| function)
+    /// The lowest device number above 0 that nobody has.
+    pub fn free_slot(&self) -> Option<Slot> {
+        let slots = self.slots();
+        (1..32).map(|device| Slot::new(device, 0)).find(|slot| !slots.contains(slot))
+    }
+
+    /// Who is on the bus, by slot.
+    pub fn slots(&self) -> Vec<Slot> {
+        self.functions().iter().map(|(slot, _)| *slot).collect()
+    }
+
+    fn functions(&self) -> Vec<(Slot, Function)> {
+        self.functions.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn function(&self, slot: Slot) -> Option<Function> {
+        let functions = self.functions.read().unwrap_or_else(PoisonError::into_inner);
+        functions.iter().find(|(at, _)| *at == slot).map(|(_, function)| Arc::clone(function))
     }
 
     /// Makes the table of windows anew.
     fn remap(&self) {
         let windows = self
-            .functions
+            .functions()
             .iter()
             .flat_map(|(_, function)| {
                 function.windows().into_iter().map(|window| (window, Arc::clone(function)))
@@ -134,24 +165,30 @@ impl PciBus {
         *self.address.lock().unwrap_or_else(PoisonError::into_inner) = value & 0x80ff_fffc;
     }
 
-    /// The function and register that CF8h points to.
-    fn selected(&self) -> Option<(&Function, u8)> {
+    /// The slot and register that CF8h points to.
+    fn selected(&self) -> Option<(Slot, u8)> {
         let address = self.address();
         let here = address & ENABLE != 0 && address >> 16 & 0xff == 0;
-        let function = here.then(|| self.function(Slot((address >> 8) as u8))).flatten()?;
-        Some((function, address as u8))
+        here.then_some((Slot((address >> 8) as u8), address as u8))
     }
 
-    fn config_read(&self, offset: u16, width: Width) -> u32 {
-        self.selected()
-            .map_or(u32::MAX, |(function, register)| function.config_read(register | offset as u8, width))
+    /// A load from a function's configuration space, within an aligned doubleword; all ones where there is
+    /// none.
+    pub fn config_read(&self, slot: Slot, register: u8, width: Width) -> u32 {
+        self.function(slot).map_or(u32::MAX, |function| function.config_read(register, width))
     }
 
-    fn config_write(&self, offset: u16, width: Width, value: u32) {
-        if let Some((function, register)) = self.selected() {
-            function.config_write(register | offset as u8, width, value);
+    /// A store there.
+    pub fn config_write(&self, slot: Slot, register: u8, width: Width, value: u32) {
+        if let Some(function) = self.function(slot) {
+            function.config_write(register, width, value);
             self.remap();
         }
+    }
+
+    /// All functions stand, or go on.
+    pub fn stand(&self, standing: bool) {
+        self.functions().iter().for_each(|(_, function)| function.stand(standing));
     }
 
     /// The window that holds a whole access, and the offset in it.
@@ -181,15 +218,15 @@ impl PciBus {
     /// All functions as after reset.
     pub fn reset(&self) {
         self.set_address(0);
-        for (_, function) in &self.functions {
+        for (_, function) in self.functions() {
             function.reset();
         }
         self.remap();
     }
 
-    /// CF8h and the functions' states, in the order in which they were added.
+    /// CF8h and the functions' states, by slot.
     pub fn save(&self) -> (u32, Vec<base::Record>) {
-        (self.address(), self.functions.iter().map(|(_, function)| function.save()).collect())
+        (self.address(), self.functions().iter().map(|(_, function)| function.save()).collect())
     }
 
     /// Puts them back.
@@ -197,12 +234,12 @@ impl PciBus {
     /// # Errors
     /// If a function is missing or refuses.
     pub fn restore(&self, address: u32, records: &[base::Record]) -> Result<(), base::RestoreError> {
-        if records.len() != self.functions.len() {
-            let reason =
-                format!("{} PCI functions are saved, {} are here", records.len(), self.functions.len());
+        let functions = self.functions();
+        if records.len() != functions.len() {
+            let reason = format!("{} PCI functions are saved, {} are here", records.len(), functions.len());
             return Err(base::RestoreError::Invalid { kind: "pci", reason });
         }
-        for ((_, function), record) in self.functions.iter().zip(records) {
+        for ((_, function), record) in functions.iter().zip(records) {
             function.restore(record)?;
         }
         self.set_address(address);

@@ -44,10 +44,13 @@ pub struct ConfigDataPort(pub Arc<PciBus>);
 
 impl PortDevice for ConfigDataPort {
     fn read(&self, offset: u16, width: Width) -> u32 {
-        self.0.config_read(offset, width)
+        let Some((slot, register)) = self.0.selected() else { return u32::MAX };
+        self.0.config_read(slot, register | offset as u8, width)
     }
 
     fn write(&self, offset: u16, width: Width, value: u32) {
-        self.0.config_write(offset, width, value);
+        if let Some((slot, register)) = self.0.selected() {
+            self.0.config_write(slot, register | offset as u8, width, value);
+        }
     }
 }

@@ -1,7 +1,17 @@
 //! Configuration and windows.
 
 use super::*;
+use crate::bus::{MmioDevice, PortDevice};
 use base::{Record, RestoreError, Saved};
+
+const IDENTITY: Identity = Identity {
+    vendor: 0x1af4,
+    device: 0x1042,
+    class: 0x01_0000,
+    revision: 1,
+    subsystem: (0x1af4, 2),
+    pin: 1,
+};
 
 /// A function with a BAR of each kind that remembers its last access.
 struct Probe {
@@ -11,17 +21,15 @@ struct Probe {
 
 impl Probe {
     fn new() -> Self {
-        let config = ConfigSpace::new(Identity {
-            vendor: 0x1af4,
-            device: 0x1042,
-            class: 0x01_0000,
-            revision: 1,
-            subsystem: (0x1af4, 2),
-            pin: 1,
-        })
-        .with_bar(0, Bar::Port { len: 64 })
-        .with_bar(1, Bar::Memory { len: 4096 })
-        .with_bar(2, Bar::Memory64 { len: 1 << 32 });
+        Self::with(
+            ConfigSpace::new(IDENTITY)
+                .with_bar(0, Bar::Port { len: 64 })
+                .with_bar(1, Bar::Memory { len: 4096 })
+                .with_bar(2, Bar::Memory64 { len: 1 << 32 }),
+        )
+    }
+
+    fn with(config: ConfigSpace) -> Self {
         Self { config: Mutex::new(config), last: Mutex::default() }
     }
 }
@@ -53,22 +61,26 @@ impl PciFunction for Probe {
     }
 }
 
-fn bus() -> (PciBus, Arc<Probe>) {
+fn bus() -> (Arc<PciBus>, Arc<Probe>) {
     let probe = Arc::new(Probe::new());
-    let mut bus = PciBus::default();
+    let bus = PciBus::default();
     bus.add(Slot::new(0, 0), Arc::new(HostBridge::default()));
     bus.add(Slot::new(3, 0), probe.clone());
-    (bus, probe)
+    (Arc::new(bus), probe)
 }
 
-fn read(bus: &PciBus, slot: Slot, register: u32) -> u32 {
+fn read(bus: &Arc<PciBus>, slot: Slot, register: u32) -> u32 {
     bus.set_address(ENABLE | u32::from(slot.0) << 8 | register & 0xfc);
-    bus.config_read((register & 3) as u16, Width::Dword)
+    selected(bus, (register & 3) as u16)
 }
 
-fn write(bus: &PciBus, slot: Slot, register: u32, value: u32) {
+fn write(bus: &Arc<PciBus>, slot: Slot, register: u32, value: u32) {
     bus.set_address(ENABLE | u32::from(slot.0) << 8 | register);
-    bus.config_write(0, Width::Dword, value);
+    ConfigDataPort(Arc::clone(bus)).write(0, Width::Dword, value);
+}
+
+fn selected(bus: &Arc<PciBus>, offset: u16) -> u32 {
+    ConfigDataPort(Arc::clone(bus)).read(offset, Width::Dword)
 }
 
 #[test]
@@ -78,9 +90,9 @@ fn the_host_bridge_is_found_and_empty_slots_read_as_ones() {
     assert_eq!((read(&bus, bridge, 0), read(&bus, bridge, 8)), (0x29c0_8086, 0x0600_0002));
     assert_eq!(read(&bus, Slot::new(1, 0), 0), u32::MAX);
     bus.set_address(ENABLE | 1 << 16);
-    assert_eq!(bus.config_read(0, Width::Dword), u32::MAX, "another bus");
+    assert_eq!(selected(&bus, 0), u32::MAX, "another bus");
     bus.set_address(0);
-    assert_eq!(bus.config_read(0, Width::Dword), u32::MAX, "not enabled");
+    assert_eq!(selected(&bus, 0), u32::MAX, "not enabled");
     write(&bus, bridge, 0, 0);
     assert_eq!(read(&bus, bridge, 0), 0x29c0_8086, "identities cannot be written");
 }
@@ -139,4 +151,34 @@ fn pins_are_spread_over_four_interrupts() {
         [(0, 0), (1, 0), (1, 1), (3, 1)].map(|(device, pin)| interrupt_of(device, pin)),
         [16, 17, 18, 16]
     );
+}
+
+#[test]
+fn the_configuration_space_is_in_memory_too() {
+    let (bus, _) = bus();
+    let ecam = Ecam(bus.clone());
+    assert_eq!(ecam.read(0, Width::Dword), 0x29c0_8086);
+    assert_eq!(ecam.read(3 << 15 | 2, Width::Word), 0x1042);
+    ecam.write(3 << 15 | 0x14, Width::Dword, 0xd000_0000);
+    assert_eq!(read(&bus, Slot::new(3, 0), 0x14), 0xd000_0000);
+    let ones = u64::from(u32::MAX);
+    assert_eq!(ecam.read(3 << 15 | 0x100, Width::Dword) & ones, ones, "no extended space");
+    assert_eq!(ecam.read(3 << 15 | 2, Width::Dword) & ones, ones, "not within a doubleword");
+    assert_eq!(ecam.read(4 << 15, Width::Dword) & ones, ones, "nobody");
+}
+
+#[test]
+fn firmware_places_what_there_is_room_for() {
+    let (bus, _) = bus();
+    let slot = Slot::new(4, 0);
+    bus.add(slot, Arc::new(Probe::with(ConfigSpace::new(IDENTITY).with_bar(1, Bar::Memory { len: 8192 }))));
+    bus.assign();
+    assert_eq!(read(&bus, slot, 0x14), 0xe010_2000, "after the other's 4 KiB, aligned");
+    assert_eq!(read(&bus, slot, 4) & 7, 3);
+    assert_eq!(read(&bus, slot, 0x3c), 0x010a);
+    assert_eq!(bus.read(Space::Memory, 0xe010_2008, Width::Dword), 0x108);
+    let crowded = Slot::new(3, 0);
+    assert_eq!(read(&bus, crowded, 4) & 7, 0, "4 GiB do not fit below 4 GiB");
+    assert_eq!((read(&bus, crowded, 0x10), read(&bus, crowded, 0x14)), (0xc001, 0xe010_0000));
+    assert_eq!((read(&bus, crowded, 0x18), read(&bus, crowded, 0x1c)), (4, 0));
 }

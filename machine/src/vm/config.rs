@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::board::Sink;
 use crate::load::{KernelKind, Module, Request};
+use crate::pci::Plug;
 
 /// A machine's description: what a command line, an API and a snapshot share.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +78,8 @@ impl Images {
 pub struct Wires {
     /// Where the output of COM1 to COM4 goes. Each is written by a thread of its own.
     pub consoles: [Option<Sink>; 4],
+    /// What is on the PCI bus, from device 1 on.
+    pub functions: Vec<Plug>,
     /// The time of day when the machine starts, in nanoseconds since 1970.
     pub unix_nanoseconds: i64,
 }

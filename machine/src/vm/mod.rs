@@ -115,6 +115,9 @@ impl Vm {
             memory: config.memory,
             consoles: wires.consoles,
         }));
+        for plug in wires.functions {
+            board.plug(&memory, plug).map_err(BuildError::Function)?;
+        }
         let model = CpuModel { level: config.cpu, vcpus: config.vcpus };
         let seat = |(index, attention): (u32, Arc<Attention>)| {
             let port: Arc<dyn Board> = Arc::new(CpuPort::new(Arc::clone(&board), index as usize));
@@ -130,6 +133,7 @@ impl Vm {
     /// Firmware tables, kernel and vCPUs as at the start.
     fn load(&self) -> Result<KernelKind, BuildError> {
         let Self { config, images, memory, .. } = self;
+        self.board.pci.assign();
         let (kind, cpu) = images.request(config, |request| -> Result<_, BuildError> {
             let plan = load::plan(request)?;
             // The plan was made for this size of memory, so none of this misses RAM.

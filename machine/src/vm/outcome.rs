@@ -42,6 +42,9 @@ pub enum BuildError {
     /// A number of vCPUs that cannot be.
     #[error("a machine has 1 to {MOST_VCPUS} vCPUs; {0} is not")]
     Vcpus(u32),
+    /// A device on the PCI bus.
+    #[error("a device cannot be made: {0}")]
+    Function(std::io::Error),
     /// More memory than the guest's physical addresses reach.
     #[error("{0} bytes of memory are more than a machine can address; ask for at most 32 TiB")]
     TooMuchMemory(u64),

@@ -27,6 +27,7 @@ const fn layer(folder: &'static str, uses: &'static [&'static str]) -> Layer {
 const LAYERS: &[Layer] = &[
     // What runs inside a guest knows nothing of the host's side, nor do its images.
     layer("guests/agent", &[]),
+    layer("guests/bench", &[]),
     layer("guests/workout", &[]),
     layer("guests/selftest", &[]),
     layer("guests/embedded", &[]),
@@ -42,6 +43,8 @@ const LAYERS: &[Layer] = &[
         uses: &["base", "arch/x86", "engine/api"],
         tests_use: &["engine/interpret", "engine/translate", "engine/compare", "guests/selftest"],
     },
+    layer("virtio", &["base", "engine/api", "machine"]),
+    layer("backend", &["base", "virtio"]),
     layer("control/images", &[]),
     layer(
         "cli",
@@ -54,6 +57,8 @@ const LAYERS: &[Layer] = &[
             "engine/interpret",
             "engine/translate",
             "machine",
+            "virtio",
+            "backend",
             "control/images",
         ],
     ),
@@ -69,6 +74,8 @@ const LAYERS: &[Layer] = &[
             "engine/interpret",
             "engine/translate",
             "machine",
+            "virtio",
+            "backend",
             "control/images",
             "cli",
         ],
@@ -86,6 +93,8 @@ const LAYERS: &[Layer] = &[
             "engine/interpret",
             "engine/translate",
             "machine",
+            "virtio",
+            "backend",
             "control/images",
             "cli",
         ],

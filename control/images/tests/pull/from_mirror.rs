@@ -28,6 +28,7 @@ fn an_image_is_made_from_packages() {
     assert_eq!(root.get("init").unwrap(), agent(0));
     assert_eq!(root.get("bin/busybox").unwrap(), BUSYBOX);
     assert_eq!(root.get("etc/os-release").unwrap(), b"ID=debian\n");
+    assert_eq!(root.get("lib/modules/ringfence/05-virtio_blk.ko").unwrap(), b"\x7fELF");
 
     // The store tells the same.
     let read = store.get("debian").unwrap();

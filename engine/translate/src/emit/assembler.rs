@@ -289,6 +289,16 @@ impl Assembler {
         self.bytes(&[Self::rex(true, 0, 0, dst), 0xc1, 0xe8 | dst & 7, count]);
     }
 
+    /// `sar dst, count`
+    pub fn shift_right_signed(&mut self, dst: u8, count: u8) {
+        self.bytes(&[Self::rex(true, 0, 0, dst), 0xc1, 0xf8 | dst & 7, count]);
+    }
+
+    /// `mulx high, src, src`: the high half of RDX times `src`; `src` gets the low half.
+    pub fn multiply_rdx(&mut self, high: u8, src: u8) {
+        self.vex(high, src, src, 2, 0xf6, 3);
+    }
+
     /// `cmp dst, imm32` (sign-extended)
     pub fn compare_imm32(&mut self, dst: u8, value: u32) {
         self.bytes(&[Self::rex(true, 0, 0, dst), 0x81, 0xf8 | dst & 7]);

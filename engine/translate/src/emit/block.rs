@@ -18,6 +18,7 @@
 use iced_x86::{
     Decoder, DecoderError, EncodingKind, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpKind,
 };
+use interpret::Prepared;
 
 use super::assembler::{A, Assembler, B, Hole};
 use super::operand::Site;
@@ -42,6 +43,10 @@ pub(crate) struct Key {
     pub avx: bool,
     /// DF is set.
     pub direction: bool,
+    /// RDTSC may be executed, and from the host's counter.
+    pub counter: bool,
+    /// RDFSBASE and its kin may be executed.
+    pub bases: bool,
     /// One instruction a block: for runs that count instructions.
     pub single: bool,
 }
@@ -59,6 +64,18 @@ pub(crate) struct Link {
     pub source: u16,
 }
 
+/// An instruction in the middle of a block that the reference CPU executes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Call {
+    pub prepared: Prepared,
+    /// It uses x87, MMX or SSE state.
+    pub fpu: bool,
+    /// Its offset in the page.
+    pub offset: u16,
+    /// Where the block goes on, in bytes from its start, unless the instruction ends it.
+    pub resume: Option<u32>,
+}
+
 /// A translated block, not yet placed.
 #[derive(Debug)]
 pub(crate) struct Emitted {
@@ -72,6 +89,7 @@ pub(crate) struct Emitted {
     /// Host offset → guest offset in the page, ascending.
     pub sites: Vec<(u32, u16)>,
     pub links: Vec<Link>,
+    pub calls: Vec<Call>,
 }
 
 /// What the translator must know about its surroundings.
@@ -83,6 +101,8 @@ pub(crate) trait Surroundings {
     /// Is the instruction one of those families that touch nothing but general and FP state and memory? Nothing
     /// else may ever run natively: this is what keeps the guest in.
     fn is_computation(&self, instruction: &Instruction) -> bool;
+    /// Decodes an instruction for the reference CPU.
+    fn prepare(&self, bytes: &[u8]) -> Option<Prepared>;
     /// How the instruction at this offset is to be checked.
     fn site(&self, offset: u16) -> Site;
     /// Is the host's PEXT an instruction like others?
@@ -111,6 +131,8 @@ pub(crate) struct Emitter<'a> {
     links: Vec<(Hole, u16, u16)>,
     sites: Vec<(u32, u16)>,
     first_link: u32,
+    calls: Vec<Call>,
+    first_call: u32,
 }
 
 /// What to do after an instruction.
@@ -124,7 +146,7 @@ pub(crate) enum Next {
     Interpret,
 }
 
-/// Translates the block at `start` of a page. `first_link` numbers its links.
+/// Translates the block at `start` of a page. `first` numbers its links and calls.
 ///
 /// `page` is the page's bytes. Where the block's first instruction runs on into the next page, the bytes of that
 /// follow, and the block is that one instruction.
@@ -133,7 +155,7 @@ pub(crate) fn translate(
     start: u16,
     key: Key,
     surroundings: &dyn Surroundings,
-    first_link: u32,
+    first: (u32, u32),
 ) -> Emitted {
     let mut emitter = Emitter {
         asm: Assembler { code: Vec::with_capacity(1024) },
@@ -149,7 +171,9 @@ pub(crate) fn translate(
         stays_together: false,
         links: Vec::new(),
         sites: Vec::new(),
-        first_link,
+        first_link: first.0,
+        calls: Vec::new(),
+        first_call: first.1,
     };
     emitter.asm.lea(B, Some(A), None, -i32::from(start), true);
     emitter.asm.store_frame(at!(page), B);
@@ -199,14 +223,18 @@ impl<'a> Emitter<'a> {
             match self.instruction(&instruction, key) {
                 Next::Following => {}
                 Next::End => break,
-                Next::Interpret => {
-                    let fpu = is_fpu(&instruction);
-                    let kind = if fpu { ExitKind::InterpretFpu } else { ExitKind::Interpret };
-                    // With the code, so that it can be counted what the reference CPU is needed for.
-                    let code = u32::from(instruction.code() as u16) << 16;
-                    self.leave(kind, code | u32::from(self.offset));
-                    break;
-                }
+                Next::Interpret => match self.call(&instruction, key) {
+                    Next::Following => {}
+                    Next::End => break,
+                    Next::Interpret => {
+                        let fpu = is_fpu(&instruction);
+                        let kind = if fpu { ExitKind::InterpretFpu } else { ExitKind::Interpret };
+                        // With the code, so that it can be counted what the reference CPU is needed for.
+                        let code = u32::from(instruction.code() as u16) << 16;
+                        self.leave(kind, code | u32::from(self.offset));
+                        break;
+                    }
+                },
             }
         }
         at
@@ -252,6 +280,14 @@ impl<'a> Emitter<'a> {
             | Mnemonic::Swapgs
             | Mnemonic::Pushfq
             | Mnemonic::Popfq => return self.flag_instruction(instruction, key),
+            Mnemonic::Mov if has_system_register(instruction) => return self.system(instruction, key),
+            Mnemonic::Rdtsc
+            | Mnemonic::Rdtscp
+            | Mnemonic::Rdpid
+            | Mnemonic::Rdfsbase
+            | Mnemonic::Rdgsbase
+            | Mnemonic::Wrfsbase
+            | Mnemonic::Wrgsbase => return self.system(instruction, key),
             Mnemonic::Bt | Mnemonic::Bts | Mnemonic::Btr | Mnemonic::Btc
                 if has_memory(instruction) && instruction.op1_kind() == OpKind::Register =>
             {
@@ -266,6 +302,20 @@ impl<'a> Emitter<'a> {
             return Next::Interpret;
         }
         self.copy(instruction)
+    }
+
+    /// Has the reference CPU execute the instruction, and goes on with the following one where it can. Emits nothing
+    /// where that cannot be prepared.
+    fn call(&mut self, instruction: &Instruction, key: Key) -> Next {
+        let Some(prepared) = self.surroundings.prepare(self.bytes) else { return Next::Interpret };
+        let number = self.first_call + self.calls.len() as u32;
+        self.leave(ExitKind::Call, number);
+        let follows =
+            !key.single && instruction.flow_control() == FlowControl::Next && !prepared.ends_block();
+        let resume = follows.then_some(self.asm.here() as u32);
+        let fpu = is_fpu(instruction);
+        self.calls.push(Call { prepared, fpu, offset: self.offset, resume });
+        if follows { Next::Following } else { Next::End }
     }
 
     /// A link: a jump within the page to be directed at its target's near entry.
@@ -315,6 +365,7 @@ impl<'a> Emitter<'a> {
             guest_bytes: (end - usize::from(start)) as u16,
             sites: self.sites,
             links,
+            calls: self.calls,
         }
     }
 }
@@ -429,6 +480,14 @@ pub(crate) fn has_memory(instruction: &Instruction) -> bool {
     instruction.op_kinds().any(|kind| kind == OpKind::Memory)
 }
 
+/// Does MOV read a segment, control or debug register, or load one?
+fn has_system_register(instruction: &Instruction) -> bool {
+    (0..2).any(|n| {
+        let register = instruction.op_register(n);
+        register.is_segment_register() || register.is_cr() || register.is_dr()
+    })
+}
+
 /// VEX-encoded instructions on general registers (BMI) need no AVX state.
 fn is_general_vex(instruction: &Instruction) -> bool {
     use iced_x86::CpuidFeature as F;
@@ -463,6 +522,17 @@ pub(crate) fn is_fpu(instruction: &Instruction) -> bool {
                 | F::MULTIBYTENOP
                 | F::RDRAND
                 | F::RDSEED
+                | F::TSC
+                | F::RDTSCP
+                | F::RDPID
+                | F::FSGSBASE
+                | F::MSR
+                | F::CPUID
+                | F::INVPCID
+                | F::SMAP
+                | F::SYSCALL
+                | F::SEP
+                | F::CLFSH
         )
     };
     let general_sse = matches!(

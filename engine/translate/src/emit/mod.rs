@@ -12,3 +12,4 @@ mod operand;
 pub(crate) mod site;
 mod stack;
 mod string;
+mod system;

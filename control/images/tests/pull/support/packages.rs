@@ -81,7 +81,11 @@ pub fn debian() -> Vec<Package> {
         Package {
             name: "linux-image-6.1.0-9-cloud-amd64-unsigned",
             depends: "kmod",
-            files: vec![("./boot/config-6.1.0-9", vec![]), ("./boot/vmlinuz-6.1.0-9", bzimage())],
+            files: vec![
+                ("./boot/config-6.1.0-9", vec![]),
+                ("./boot/vmlinuz-6.1.0-9", bzimage()),
+                ("./lib/modules/6.1.0-9/kernel/drivers/block/virtio_blk.ko", b"\x7fELF".to_vec()),
+            ],
         },
         Package { name: "busybox-static", depends: "", files: vec![("./usr/bin/busybox", BUSYBOX.to_vec())] },
         Package {

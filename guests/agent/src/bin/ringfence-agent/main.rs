@@ -1,6 +1,6 @@
 //! The guest agent: process 1 of our guests, which runs commands for the host.
 //!
-//! As process 1 it makes a usable system out of a bare kernel (file systems, hostname, loopback), takes the
+//! As process 1 it makes a usable system out of a bare kernel (file systems, drivers, hostname, loopback), takes the
 //! channel that the kernel command line names (`ringfence.channel=`, default `ttyS1`) and serves the host on
 //! it until it is told to turn the machine off. Without a working channel it is an ordinary small system: a
 //! shell on the console, and off when the shell ends. It never exits, as that would be a kernel panic:
@@ -21,6 +21,7 @@ mod channel;
 mod cmdline;
 mod console;
 mod input;
+mod modules;
 mod mounts;
 mod network;
 mod output;
@@ -55,6 +56,7 @@ fn main() {
 /// The life of process 1.
 fn init() -> Ending {
     mounts::mount_all();
+    modules::load();
     network::set_up();
     set_environment();
     let path = cmdline::channel();

@@ -1,0 +1,21 @@
+//! All fronts, each with a back-end that does as little as possible.
+
+use ringfence_virtio::back::Offloads;
+use ringfence_virtio::{Blk, Console, Device, Net, Port, Rng};
+
+use crate::cable::Cable;
+use crate::console::Pipe;
+use crate::disk::RamDisk;
+
+pub type Make = fn() -> Box<dyn Device>;
+
+/// Each front by name.
+pub const FRONTS: &[(&str, Make)] = &[
+    ("blk", || Box::new(Blk::new(Box::new(RamDisk::new(64)), 2, "a disk"))),
+    ("net", || Box::new(Net::new(Box::new(Cable::new(Offloads::all())), 2, "an interface"))),
+    ("console", || {
+        let channel = Port::channel(Box::new(Pipe::default()), "channel");
+        Box::new(Console::new(vec![Port::terminal(Box::new(Pipe::default())), channel]))
+    }),
+    ("rng", || Box::new(Rng::default())),
+];

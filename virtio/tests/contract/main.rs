@@ -1,0 +1,13 @@
+//! What every front must stand, through the transport, from a driver that does as it likes.
+
+mod cable;
+mod console;
+mod disk;
+mod driver;
+mod fronts;
+mod hostile;
+mod interface;
+mod negotiation;
+mod requests;
+mod rng;
+mod saved;
