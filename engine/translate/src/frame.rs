@@ -99,8 +99,36 @@ pub(crate) struct Frame {
     pub fpu: u64,
     /// The host address at which a signal found translated code.
     pub fault_at: u64,
+    /// Where a remembered return that is none leads.
+    pub no_return: u64,
+    /// The returns expected by supervisor code, and by user code.
+    pub rings: [Ring; 2],
 }
 
+/// Returns remembered at each privilege level.
+pub(crate) const RING: usize = 16;
+/// Bytes of a remembered return; a ring's position is a multiple of this, below 256.
+pub(crate) const RING_STEP: i32 = 16;
+
+/// Where a call is expected to return to.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Return {
+    /// The complement of the guest's address.
+    pub not_address: u64,
+    /// Where to go on in the code cache.
+    pub host: u64,
+}
+
+/// The returns expected, see [`emit::ring`](crate::emit).
+#[repr(C)]
+pub(crate) struct Ring {
+    /// The last call's place in bytes.
+    pub top: u64,
+    pub returns: [Return; RING],
+}
+
+const _: () = assert!(RING * RING_STEP as usize == 256 && size_of::<Return>() == RING_STEP as usize);
 const _: () = assert!(size_of::<Frame>() <= FRAME_BYTES);
 
 /// Why translated code was left.

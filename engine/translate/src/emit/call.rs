@@ -50,7 +50,7 @@ impl Emitter<'_> {
         // All arithmetic flags clear: 28 is positive, not zero, and has three bits set.
         asm.mov_imm32(C, SHIFT);
         asm.compare_imm8(C, 0);
-        self.jump_indirect();
+        self.jump_indirect(key);
         Next::End
     }
 
@@ -91,7 +91,7 @@ impl Emitter<'_> {
         asm.load_status_from_a();
         asm.mov(A, RCX);
         asm.mov_imm32(C, SHIFT);
-        self.jump_indirect();
+        self.jump_indirect(key);
         Next::End
     }
 }

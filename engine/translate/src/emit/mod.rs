@@ -8,6 +8,7 @@ mod call;
 mod copy;
 mod flag;
 mod operand;
+pub(crate) mod ring;
 pub(crate) mod site;
 mod stack;
 mod string;
