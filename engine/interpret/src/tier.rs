@@ -49,8 +49,8 @@ pub struct Facts {
     pub fs_base: u64,
     /// GS base.
     pub gs_base: u64,
-    /// RDTSC does not fault.
-    pub counter: bool,
+    /// RDTSC is the supervisor's.
+    pub no_counter: bool,
     /// RDFSBASE and its kin exist.
     pub bases: bool,
 }
@@ -151,7 +151,7 @@ impl Tier {
             pcid: if cr4_now & cr4::PCIDE != 0 { cpu.state.cr3 & 0xfff } else { 0 },
             fs_base: cpu.state.segment(SegmentRegister::Fs).base,
             gs_base: cpu.state.segment(SegmentRegister::Gs).base,
-            counter: mode.cpl == 0 || cr4_now & cr4::TSD == 0,
+            no_counter: cr4_now & cr4::TSD != 0,
             bases: cr4_now & cr4::FSGSBASE != 0,
         }
     }
@@ -277,6 +277,12 @@ impl Tier {
             Ok(crate::access::Place::Ram(at)) => Some(at),
             _ => None,
         }
+    }
+
+    /// Is the code that [`Tier::code_at`] has just found on a global page?
+    pub fn is_code_global(&self, linear: u64) -> bool {
+        let (entry, tag) = self.cpu.tlb.entry(self.cpu.mode.view as usize, linear);
+        entry.fetch == tag && entry.global
     }
 
     /// The page of a linear address, for a read or a write that is about to happen: accessed and dirty bits

@@ -36,7 +36,7 @@ pub(crate) struct Entry {
     /// Start of the page in RAM.
     pub page: u64,
     /// The page is global: valid under every PCID.
-    global: bool,
+    pub global: bool,
     /// Address bits within the page that the guest mapped.
     shift: u8,
     /// The linear page, for what the tags do not tell.

@@ -158,6 +158,24 @@ pub(crate) unsafe extern "C" fn leave() {
     )
 }
 
+/// Where a return goes whose place in the ring is empty: out, with the target in R15. Only the last address there is
+/// looks like such a place, and a jump to that needs no undoing.
+///
+/// # Safety
+/// Only translated code jumps here.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn no_return() {
+    naked_asm!(
+        "mov gs:[{target}], r15",
+        "mov qword ptr gs:[{kind}], {indirect}",
+        "jmp gs:[{leave}]",
+        target = const at!(target),
+        kind = const at!(exit_kind),
+        indirect = const crate::frame::ExitKind::Indirect as u64,
+        leave = const at!(leave),
+    )
+}
+
 /// Loads the host's x87 from an image.
 pub(crate) fn load_x87(fpu: &x86::Fpu) {
     // The XMM part is loaded as well; compiled code holds no live XMM register across this call's asm.

@@ -116,6 +116,10 @@ pub(crate) struct Frame {
     pub fault_at: u64,
     /// What `poll` points at in Rust's alias, by an address that stands here.
     pub calm: Line,
+    /// Where a remembered return that is none leads.
+    pub no_return: u64,
+    /// The returns expected by supervisor code, and by user code.
+    pub rings: [Ring; 2],
 }
 
 /// A word in a cache line of its own. Caches whose ways are predicted by the address (AMD's) lose a line that is
@@ -124,6 +128,30 @@ pub(crate) struct Frame {
 #[repr(C, align(64))]
 pub(crate) struct Line(pub u64);
 
+/// Returns remembered at each privilege level.
+pub(crate) const RING: usize = 16;
+/// Bytes of a remembered return; a ring's position is a multiple of this, below 256.
+pub(crate) const RING_STEP: i32 = 16;
+
+/// Where a call is expected to return to.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Return {
+    /// The complement of the guest's address.
+    pub not_address: u64,
+    /// Where to go on in the code cache.
+    pub host: u64,
+}
+
+/// The returns expected, see [`emit::ring`](crate::emit).
+#[repr(C)]
+pub(crate) struct Ring {
+    /// The last call's place in bytes.
+    pub top: u64,
+    pub returns: [Return; RING],
+}
+
+const _: () = assert!(RING * RING_STEP as usize == 256 && size_of::<Return>() == RING_STEP as usize);
 const _: () = assert!(size_of::<Frame>() <= FRAME_BYTES);
 
 /// Why translated code was left.

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::io;
 
 use base::{GuestMemory, PAGE_SIZE, RamOffset};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::cache::CodeCache;
-use crate::emit::block::{Call, Key, POLL_BYTES, Surroundings, translate};
+use crate::emit::block::{Call, Goal, Key, POLL_BYTES, Surroundings, translate};
 use crate::emit::listing::Listing;
 
 /// The longest instruction (SDM vol. 2, 2.3.11).
@@ -50,7 +50,7 @@ impl Block {
     }
 }
 
-/// A direct branch within a page.
+/// A direct branch.
 struct Link {
     /// Cache offset of its displacement.
     at: u32,
@@ -58,9 +58,11 @@ struct Link {
     stub: u32,
     page: usize,
     key: Key,
-    target: u16,
-    /// It leads backwards.
-    back: bool,
+    goal: Goal,
+    /// It leads to behind itself.
+    forward: bool,
+    /// The block that it was led to last.
+    to: Option<usize>,
 }
 
 #[derive(Default)]
@@ -86,6 +88,8 @@ pub(crate) struct Store {
     blocks: Vec<Block>,
     links: Vec<Link>,
     calls: Vec<(usize, Call)>,
+    /// Links that lead across pages, by the guest's page that they lead to.
+    across: FxHashMap<u64, FxHashSet<u32>>,
     pages: FxHashMap<usize, CodePage>,
     by_host: BTreeMap<u32, usize>,
     /// Blocks translated since the start.
@@ -103,6 +107,7 @@ impl Store {
             blocks: Vec::new(),
             links: Vec::new(),
             calls: Vec::new(),
+            across: FxHashMap::default(),
             pages: FxHashMap::default(),
             by_host: BTreeMap::new(),
             translated: 0,
@@ -173,8 +178,9 @@ impl Store {
                 stub: host + link.stub,
                 page,
                 key,
-                target: link.target,
-                back: link.target <= link.source,
+                goal: link.goal.moved(host),
+                forward: link.forward,
+                to: None,
             });
         }
         self.calls.extend(emitted.calls.into_iter().map(|call| (number, call)));
@@ -199,10 +205,10 @@ impl Store {
         (number, watched)
     }
 
-    /// Where a link leads: RAM offset and key of its target.
-    pub fn link_target(&self, link: u32) -> (RamOffset, Key) {
+    /// Where a link leads, and the key of its target. What is in its own page is in this page of RAM.
+    pub fn goal(&self, link: u32) -> (Goal, RamOffset, Key) {
         let link = &self.links[link as usize];
-        (RamOffset(link.page as u64 * PAGE_SIZE + u64::from(link.target)), link.key)
+        (link.goal, RamOffset(link.page as u64 * PAGE_SIZE), link.key)
     }
 
     /// An instruction that a block calls the reference CPU for, and the block's number.
@@ -213,11 +219,43 @@ impl Store {
     /// Leads a link to a block.
     pub fn connect(&mut self, link: u32, block: usize) {
         let near = self.blocks[block].near();
-        let from = &self.links[link as usize];
+        let from = &mut self.links[link as usize];
         // Whoever only goes forwards comes to an end without being asked to.
-        let entry = if from.back { near } else { near + POLL_BYTES };
+        let entry = if from.forward { near + POLL_BYTES } else { near };
         self.cache.link(from.at, entry);
+        let before = from.to.replace(block);
+        if before == Some(block) {
+            return;
+        }
+        if let Some(before) = before {
+            self.blocks[before].incoming.retain(|&other| other != link);
+        }
         self.blocks[block].incoming.push(link);
+    }
+
+    /// Leads a link to a block in another page if both are global, otherwise to the jump cache.
+    pub fn connect_across(&mut self, link: u32, block: usize) {
+        let (at, from, to) = (&self.links[link as usize], self.links[link as usize].key, &self.blocks[block]);
+        let Goal::Across { target, other } = at.goal else { return };
+        let page = target & !(PAGE_SIZE - 1);
+        self.across.entry(page).or_default().insert(link);
+        if to.second.is_none() && to.key == (Key { at: Some(page), ..from }) {
+            self.connect(link, block);
+        } else {
+            self.cache.link(at.at, other);
+        }
+    }
+
+    /// Forgets what rests on how the guest maps global pages: one of them, or all.
+    pub fn unmap(&mut self, page: Option<u64>) {
+        let links: Vec<u32> = match page {
+            Some(page) => self.across.remove(&(page & !(PAGE_SIZE - 1))).into_iter().flatten().collect(),
+            None => std::mem::take(&mut self.across).into_values().flatten().collect(),
+        };
+        for link in links {
+            let link = &self.links[link as usize];
+            self.cache.link(link.at, link.stub);
+        }
     }
 
     /// The block that a host offset lies in.
@@ -236,7 +274,8 @@ impl Store {
         let (near, stale) = (block.near(), block.host + block.stale);
         let (page, place) = (block.page, (block.start, block.key));
         for link in std::mem::take(&mut block.incoming) {
-            let link = &self.links[link as usize];
+            let link = &mut self.links[link as usize];
+            link.to = None;
             self.cache.link(link.at, link.stub);
         }
         self.cache.patch(near, &[0xe9]);
@@ -272,6 +311,7 @@ impl Store {
         self.blocks.clear();
         self.links.clear();
         self.calls.clear();
+        self.across.clear();
         self.pages.clear();
         self.by_host.clear();
         self.flushes += 1;

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use base::{GuestMemory, PAGE_SIZE, RamOffset};
 use engine::{Attention, Board, Budget, CpuModel, EngineError, Exit, Statistics, Vcpu};
 use iced_x86::{Decoder, DecoderError, Instruction, InstructionInfoFactory, OpAccess, Register};
-use interpret::{Facts, Prepared, Tier};
+use interpret::{Facts, Flush, Prepared, Tier};
 use x86::CpuState;
 use x86::flags::{AC, DF, IF, RESERVED_ONE, RF, STATUS, VM};
 use x86::paging::is_canonical;
@@ -24,7 +24,8 @@ use x86::paging::is_canonical;
 use crate::context::{Contexts, View, Views};
 use crate::counter::Counter;
 use crate::counts::Counts;
-use crate::emit::block::{Key, POLL_BYTES, Surroundings};
+use crate::emit::block::{Goal, Key, POLL_BYTES, Surroundings};
+use crate::emit::ring;
 use crate::emit::site::{Site, Sites};
 use crate::enter;
 use crate::frame::{ExitKind, FramePage, Line};
@@ -54,6 +55,8 @@ pub(crate) struct Translated {
     fast_extract: bool,
     host_avx: u32,
     counter: Option<Counter>,
+    modes: Modes,
+    pcid: u64,
     /// The host's x87 holds the guest's.
     x87_here: bool,
     /// [`base::Watch::hits`] when the store was last checked.
@@ -74,6 +77,8 @@ enum Resume {
     Dispatch,
     /// The same, and note the jump in the cache of the context.
     DispatchJump,
+    /// The same, and lead this link there.
+    DispatchLink(u32),
     /// At this host address.
     At(u64),
 }
@@ -137,6 +142,8 @@ impl Translated {
         fields.carry = PAGE_SIZE;
         fields.beyond = !(2 * PAGE_SIZE - 1);
         fields.leave = enter::leave as *const () as u64;
+        fields.no_return = enter::no_return as *const () as u64;
+        ring::forget(fields);
         let tier = Tier::new(index, model, Arc::clone(memory), Arc::clone(attention), Arc::clone(board));
         let pages = (memory.size() / PAGE_SIZE) as usize;
         let poll = PollSwitch(frame.address());
@@ -152,6 +159,8 @@ impl Translated {
             info: InstructionInfoFactory::new(),
             fast_extract: host::fast_extract(),
             host_avx: u32::from(std::arch::is_x86_feature_detected!("avx")),
+            modes: Modes::default(),
+            pcid: 0,
             counter: Counter::supported().then(|| Counter::new(|| board.tsc())),
             x87_here: false,
             hits: 0,
@@ -168,9 +177,7 @@ impl Translated {
             counter.restart(self.frame.frame(), || self.tier.tsc());
         }
         loop {
-            for flush in self.tier.take_flushes() {
-                self.contexts.flush(flush);
-            }
+            self.carry_out_flushes();
             if self.drop_stale() {
                 resume = Resume::Dispatch;
             }
@@ -193,10 +200,12 @@ impl Translated {
                 resume = Resume::Dispatch;
                 continue;
             }
+            self.notice(&facts);
             let views = self.contexts.views(View::of(&facts), facts.smap, &self.frame)?;
             let entry = match resume {
                 Resume::At(address) => address,
-                Resume::Dispatch | Resume::DispatchJump => {
+                Resume::Dispatch | Resume::DispatchJump | Resume::DispatchLink(_) => {
+                    let flushes = self.store.flushes;
                     let Some(number) = self.block_here(&facts, counted) else {
                         if let Some(exit) = self.interpret(&mut left) {
                             return Ok(exit);
@@ -204,11 +213,17 @@ impl Translated {
                         resume = Resume::Dispatch;
                         continue;
                     };
-                    if matches!(resume, Resume::DispatchJump) && !counted {
-                        let host = self.store.cache.address(self.store.block(number).host);
-                        let rip = self.tier.rip();
-                        let global = self.tier.peek(rip).is_some_and(|mapped| mapped.global);
-                        self.contexts.map().set_jump(rip, host, global);
+                    match resume {
+                        Resume::DispatchJump if self.store.block(number).key.jumps() => {
+                            let host = self.store.cache.address(self.store.block(number).host);
+                            let rip = self.tier.rip();
+                            let global = self.tier.is_code_global(rip);
+                            self.contexts.map().set_jump(rip, host, global);
+                        }
+                        Resume::DispatchLink(link) if self.store.flushes == flushes => {
+                            self.store.connect_across(link, number);
+                        }
+                        _ => {}
                     }
                     let block = self.store.block(number);
                     let rip = self.tier.rip();
@@ -223,6 +238,41 @@ impl Translated {
                 Ok(resume) => resume,
                 Err(exit) => return Ok(exit),
             };
+        }
+    }
+
+    /// Forgets what the guest has flushed.
+    fn carry_out_flushes(&mut self) {
+        let flushes = self.tier.take_flushes();
+        if flushes.is_empty() {
+            return;
+        }
+        ring::forget(self.frame.frame());
+        for flush in flushes {
+            match flush {
+                Flush::All => self.store.unmap(None),
+                Flush::Page(linear) => self.store.unmap(Some(linear)),
+                Flush::NotGlobal | Flush::Pcid(_) => {}
+            }
+            self.contexts.flush(flush);
+        }
+    }
+
+    /// Forgets where jumps and returns lead: what is translated now is translated otherwise.
+    fn forget_jumps(&mut self) {
+        self.contexts.clear_jumps();
+        ring::forget(self.frame.frame());
+    }
+
+    /// Forgets jumps and returns where they would lead to what was translated under other circumstances.
+    fn notice(&mut self, facts: &Facts) {
+        let modes =
+            Modes { fpu: facts.fpu, avx: facts.avx, bases: facts.bases, no_counter: facts.no_counter };
+        if std::mem::replace(&mut self.modes, modes) != modes {
+            self.forget_jumps();
+        }
+        if std::mem::replace(&mut self.pcid, facts.pcid) != facts.pcid {
+            ring::forget(self.frame.frame());
         }
     }
 
@@ -241,7 +291,10 @@ impl Translated {
     fn block_here(&mut self, facts: &Facts, single: bool) -> Option<usize> {
         let rip = self.tier.rip();
         let at = self.tier.code_at(rip)?;
-        let key = self.key(facts, single);
+        let mut key = self.key(facts, single);
+        if !facts.user && !single && self.tier.is_code_global(rip) {
+            key.at = Some(rip & !(PAGE_SIZE - 1));
+        }
         let left = PAGE_SIZE - rip % PAGE_SIZE;
         let mut second = None;
         if left < LONGEST_INSTRUCTION && self.runs_on(at, left) {
@@ -268,7 +321,7 @@ impl Translated {
         }
         if self.store.is_full() {
             self.store.clear();
-            self.contexts.clear_jumps();
+            self.forget_jumps();
         }
         let around = Around {
             tier: &self.tier,
@@ -326,6 +379,7 @@ impl Translated {
         {
             // From now on RDTSC is translated otherwise.
             self.contexts.clear_jumps();
+            ring::forget(frame);
         }
         frame.entry = entry;
         // Calm, unless somebody has raised something since it was last looked at.
@@ -383,16 +437,24 @@ impl Translated {
             }
             k if k == ExitKind::Link as u64 => {
                 let link = value as u32;
-                let (at, key) = self.store.link_target(link);
-                self.tier.set_rip(page.wrapping_add(at.0 % PAGE_SIZE));
-                let flushes = self.store.flushes;
-                if !counted {
-                    let number = self.block_at(&Source { at, second: None, key });
-                    if self.store.flushes == flushes {
-                        self.store.connect(link, number);
+                match self.store.goal(link) {
+                    (Goal::Within(offset), ram, key) => {
+                        self.tier.set_rip(page.wrapping_add(u64::from(offset)));
+                        let flushes = self.store.flushes;
+                        if !counted {
+                            let at = ram.plus(u64::from(offset));
+                            let number = self.block_at(&Source { at, second: None, key });
+                            if self.store.flushes == flushes {
+                                self.store.connect(link, number);
+                            }
+                        }
+                        Resume::Dispatch
+                    }
+                    (Goal::Across { target, .. }, ..) => {
+                        self.tier.set_rip(target);
+                        Resume::DispatchLink(link)
                     }
                 }
-                Resume::Dispatch
             }
             k if k == ExitKind::Indirect as u64 => {
                 if is_canonical(target) {
@@ -426,7 +488,7 @@ impl Translated {
         let follows = self.tier.execute(&call.prepared).inspect_err(|_| self.store_x87())?;
         let Some(resume) = call.resume.filter(|_| follows) else { return Ok(Resume::Dispatch) };
         let block = self.store.block(block);
-        if self.key(&self.tier.facts(), false) != block.key {
+        if self.key(&self.tier.facts(), false) != (Key { at: None, ..block.key }) {
             return Ok(Resume::Dispatch);
         }
         Ok(Resume::At(self.store.cache.address(block.host + resume)))
@@ -440,7 +502,10 @@ impl Translated {
             fpu: facts.fpu,
             avx: facts.avx,
             direction,
-            counter: facts.counter && !single && self.counter.as_ref().is_some_and(Counter::is_known),
+            at: None,
+            counter: !(facts.user && facts.no_counter)
+                && !single
+                && self.counter.as_ref().is_some_and(Counter::is_known),
             bases: facts.bases,
             single,
         }
@@ -645,6 +710,15 @@ impl Translated {
             enter::store_x87(self.tier.fpu());
         }
     }
+}
+
+/// What all translations depend on, and changes seldom.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+struct Modes {
+    fpu: bool,
+    avx: bool,
+    bases: bool,
+    no_counter: bool,
 }
 
 /// What a fault came from.

@@ -60,7 +60,8 @@ fn page_tables(memory: &GuestMemory) {
         for page in 0..512 {
             let at = n * 0x20_0000 + page * 0x1000;
             if at != RAM - 0x1000 {
-                put(table, page, at | 7);
+                // Global, once CR4.PGE is set.
+                put(table, page, at | 0x107);
             }
         }
     }
@@ -179,6 +180,115 @@ fn loops_calls_and_the_stack() {
         a.call(rdx).unwrap();
         a.cmp(rax, 5).unwrap();
     });
+}
+
+/// Where the tables map a page of the first 8 MiB.
+fn entry_of(page: u64) -> u64 {
+    0x10_3000 + page / 0x1000 * 8
+}
+
+/// Writes code into a page of data, so that it can be called there.
+fn plant(a: &mut CodeAssembler, at: u64, code: &[u8]) {
+    for (n, chunk) in code.chunks(8).enumerate() {
+        let mut bytes = [0x90; 8];
+        bytes[..chunk.len()].copy_from_slice(chunk);
+        a.mov(rax, u64::from_le_bytes(bytes)).unwrap();
+        a.mov(qword_ptr(at + 8 * n as u64), rax).unwrap();
+    }
+}
+
+fn set_cr4(a: &mut CodeAssembler, bits: u64) {
+    a.mov(rdi, cr4).unwrap();
+    a.or(rdi, i32::try_from(bits).unwrap()).unwrap();
+    a.mov(cr4, rdi).unwrap();
+}
+
+#[test]
+fn calls_follow_the_map() {
+    for global in [false, true] {
+        let state = agree(|a| {
+            let mut top = a.create_label();
+            if global {
+                set_cr4(a, cr4::PGE);
+            }
+            let function = DATA + 0x1000;
+            // mov eax, n; ret
+            plant(a, function, &[0xb8, 3, 0, 0, 0, 0xc3]);
+            plant(a, DATA + 0x2000, &[0xb8, 5, 0, 0, 0, 0xc3]);
+            a.mov(ecx, 40).unwrap();
+            a.xor(ebx, ebx).unwrap();
+            a.set_label(&mut top).unwrap();
+            a.call(function).unwrap();
+            a.imul_3(rbx, rbx, 7).unwrap();
+            a.add(rbx, rax).unwrap();
+            // The other page, from now on: 1000h ^ 3000h is 2000h.
+            a.xor(qword_ptr(entry_of(function)), 0x3000).unwrap();
+            a.mov(edx, i32::try_from(function).unwrap()).unwrap();
+            a.invlpg(byte_ptr(rdx)).unwrap();
+            a.call(function).unwrap();
+            a.add(rbx, rax).unwrap();
+            a.dec(ecx).unwrap();
+            a.jnz(top).unwrap();
+        });
+        assert_ne!(state.get(Gpr::Rbx), 0);
+    }
+}
+
+#[test]
+fn returns_follow_the_stack_and_the_map() {
+    for global in [false, true] {
+        agree(|a| {
+            let (mut deep, mut out, mut over) = (a.create_label(), a.create_label(), a.create_label());
+            let (mut skip, mut function, mut moves) = (a.create_label(), a.create_label(), a.create_label());
+            let mut twice = a.create_label();
+            if global {
+                set_cr4(a, cr4::PGE);
+            }
+            // Deeper than anything remembers.
+            a.mov(ecx, 50).unwrap();
+            a.xor(ebx, ebx).unwrap();
+            a.call(deep).unwrap();
+            a.jmp(over).unwrap();
+            a.set_label(&mut deep).unwrap();
+            a.dec(ecx).unwrap();
+            a.jz(out).unwrap();
+            a.call(deep).unwrap();
+            a.lea(rbx, qword_ptr(rbx + rbx * 2 + 1)).unwrap();
+            a.set_label(&mut out).unwrap();
+            a.ret().unwrap();
+            a.set_label(&mut over).unwrap();
+            // A function that returns elsewhere, and returns without calls.
+            a.call(function).unwrap();
+            a.add(rbx, 0x1000).unwrap(); // skipped
+            a.set_label(&mut skip).unwrap();
+            a.lea(rax, qword_ptr(twice)).unwrap();
+            a.push(rax).unwrap();
+            a.ret().unwrap();
+            a.set_label(&mut function).unwrap();
+            a.lea(rax, qword_ptr(skip)).unwrap();
+            a.mov(qword_ptr(rsp), rax).unwrap();
+            a.ret().unwrap();
+            a.set_label(&mut twice).unwrap();
+            // A caller whose page becomes another while it calls: call [rsi]; add or sub rbx, rdx; ret.
+            let caller = DATA + 0x1000;
+            plant(a, caller, &[0xff, 0x16, 0x48, 0x01, 0xd3, 0xc3]);
+            plant(a, DATA + 0x2000, &[0xff, 0x16, 0x48, 0x29, 0xd3, 0xc3]);
+            a.mov(rsi, DATA + 0x4000).unwrap();
+            a.lea(rax, qword_ptr(moves)).unwrap();
+            a.mov(qword_ptr(rsi), rax).unwrap();
+            a.mov(edx, 0x77).unwrap();
+            for _ in 0..5 {
+                a.call(caller).unwrap();
+                a.rol(rbx, 5).unwrap();
+            }
+            a.hlt().unwrap();
+            a.set_label(&mut moves).unwrap();
+            a.mov(r8d, i32::try_from(caller).unwrap()).unwrap();
+            a.xor(qword_ptr(entry_of(caller)), 0x3000).unwrap();
+            a.invlpg(byte_ptr(r8)).unwrap();
+            a.ret().unwrap();
+        });
+    }
 }
 
 #[test]

@@ -299,6 +299,54 @@ impl Assembler {
         self.vex(high, src, src, 2, 0xf6, 3);
     }
 
+    /// `mov dst, imm64`, the shortest way
+    pub fn mov_imm64(&mut self, dst: u8, value: u64) {
+        if value >> 32 == 0 {
+            return self.mov_imm32(dst, value as u32);
+        }
+        if i32::try_from(value as i64).is_ok() {
+            self.bytes(&[Self::rex(true, 0, 0, dst), 0xc7, 0xc0 | dst & 7]);
+            return self.imm32(value as u32);
+        }
+        self.bytes(&[Self::rex(true, 0, 0, dst), 0xb8 | dst & 7]);
+        self.bytes(&value.to_le_bytes());
+    }
+
+    /// `mov dst, gs:[B + disp]`
+    pub fn load_gs_b(&mut self, dst: u8, disp: i32) {
+        self.bytes(&[0x65, Self::rex(true, dst, 0, B), 0x8b, 0x80 | (dst & 7) << 3 | B & 7]);
+        self.imm32(disp as u32);
+    }
+
+    /// `mov gs:[B + disp], src`
+    pub fn store_gs_b(&mut self, disp: i32, src: u8) {
+        self.bytes(&[0x65, Self::rex(true, src, 0, B), 0x89, 0x80 | (src & 7) << 3 | B & 7]);
+        self.imm32(disp as u32);
+    }
+
+    /// `jmp gs:[B + disp]`
+    pub fn jump_gs_b(&mut self, disp: i32) {
+        self.bytes(&[0x65, Self::rex(false, 0, 0, B), 0xff, 0xa0 | B & 7]);
+        self.imm32(disp as u32);
+    }
+
+    /// `movzx dst32, src8`
+    pub fn movzx8(&mut self, dst: u8, src: u8) {
+        self.bytes(&[Self::rex(false, dst, 0, src), 0x0f, 0xb6, 0xc0 | (dst & 7) << 3 | src & 7]);
+    }
+
+    /// `not dst`
+    pub fn not(&mut self, dst: u8) {
+        self.bytes(&[Self::rex(true, 0, 0, dst), 0xf7, 0xd0 | dst & 7]);
+    }
+
+    /// `lea dst, [rip + …]`, to be landed.
+    pub fn lea_hole(&mut self, dst: u8) -> Hole {
+        self.bytes(&[Self::rex(true, dst, 0, 0), 0x8d, (dst & 7) << 3 | 5]);
+        self.imm32(0);
+        Hole(self.here() - 4)
+    }
+
     /// `cmp dst, imm32` (sign-extended)
     pub fn compare_imm32(&mut self, dst: u8, value: u32) {
         self.bytes(&[Self::rex(true, 0, 0, dst), 0x81, 0xf8 | dst & 7]);
@@ -421,6 +469,11 @@ impl Assembler {
     /// The position of a hole's displacement, for links that are patched later.
     pub fn position(hole: &Hole) -> usize {
         hole.0
+    }
+
+    /// `lea rcx, [rcx + A + 1]`
+    pub fn add_target_and_one_to_rcx(&mut self) {
+        self.lea(RCX, Some(RCX), Some((A, 0)), 1, true);
     }
 
     /// `lea rcx, [rcx + A]`

@@ -43,6 +43,8 @@ pub(crate) struct Key {
     pub avx: bool,
     /// DF is set.
     pub direction: bool,
+    /// The page's address, where it is the supervisor's and global.
+    pub at: Option<u64>,
     /// RDTSC may be executed, and from the host's counter.
     pub counter: bool,
     /// RDFSBASE and its kin may be executed.
@@ -51,17 +53,49 @@ pub(crate) struct Key {
     pub single: bool,
 }
 
-/// A direct branch within the page.
+impl Key {
+    /// May the block jump without asking the dispatcher? Not where each instruction is counted, nor under DF: the
+    /// jump caches hold what was translated without.
+    pub fn jumps(self) -> bool {
+        !self.single && !self.direction
+    }
+}
+
+/// Where a link leads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Goal {
+    /// An offset in the same page.
+    Within(u16),
+    /// An address in another page, both of them global: the link holds until the guest flushes that page.
+    Across {
+        /// The guest address.
+        target: u64,
+        /// Where the link leads if the target turns out not to be global: the way by the jump cache, in bytes from the
+        /// start of the block.
+        other: u32,
+    },
+}
+
+impl Goal {
+    /// The same for a block that was placed at `host`.
+    pub fn moved(self, host: u32) -> Self {
+        match self {
+            Self::Within(_) => self,
+            Self::Across { target, other } => Self::Across { target, other: host + other },
+        }
+    }
+}
+
+/// A direct branch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Link {
     /// Where its 32-bit displacement is, in bytes from the start of the block.
     pub at: u32,
     /// The stub that it leads to while the target is not translated, likewise.
     pub stub: u32,
-    /// The target's offset in the page.
-    pub target: u16,
-    /// Where it stands itself, or before: a link to behind that needs no poll.
-    pub source: u16,
+    pub goal: Goal,
+    /// It leads to behind itself, within the page: whoever takes it need not be asked for attention.
+    pub forward: bool,
 }
 
 /// An instruction in the middle of a block that the reference CPU executes.
@@ -128,7 +162,10 @@ pub(crate) struct Emitter<'a> {
     pub slow: Vec<(Hole, u16)>,
     /// The next instruction is HLT or another that must stay together with an STI before it.
     pub stays_together: bool,
+    /// Stubs for returns to an offset: to be landed.
+    pub returns: Vec<(Hole, u16)>,
     links: Vec<(Hole, u16, u16)>,
+    across: Vec<(Hole, u64, u16)>,
     sites: Vec<(u32, u16)>,
     first_link: u32,
     calls: Vec<Call>,
@@ -169,7 +206,9 @@ pub(crate) fn translate(
         misses: Vec::new(),
         slow: Vec::new(),
         stays_together: false,
+        returns: Vec::new(),
         links: Vec::new(),
+        across: Vec::new(),
         sites: Vec::new(),
         first_link: first.0,
         calls: Vec::new(),
@@ -182,7 +221,7 @@ pub(crate) fn translate(
     emitter.asm.load_frame(B, at!(poll));
     emitter.asm.load_plain(B, B);
     let end = emitter.body(page, start, key);
-    emitter.finish(near, start, end)
+    emitter.finish(near, start, end, key)
 }
 
 impl<'a> Emitter<'a> {
@@ -195,7 +234,7 @@ impl<'a> Emitter<'a> {
         let most = if key.single { 1 } else { MOST };
         loop {
             if at >= PAGE {
-                self.jump_across(at as i64);
+                self.jump_across(at as i64, key);
                 break;
             }
             if count == most {
@@ -207,7 +246,7 @@ impl<'a> Emitter<'a> {
             self.mark(self.offset);
             if decoder.last_error() == DecoderError::NoMoreBytes && count > 0 {
                 // It runs on into the next page, whose mapping is not this block's business.
-                self.jump_across(at as i64);
+                self.jump_across(at as i64, key);
                 break;
             }
             if instruction.is_invalid() {
@@ -241,7 +280,7 @@ impl<'a> Emitter<'a> {
     }
 
     /// Notes that host code from here on belongs to the guest instruction at `offset`.
-    fn mark(&mut self, offset: u16) {
+    pub fn mark(&mut self, offset: u16) {
         self.sites.push((self.asm.here() as u32, offset));
     }
 
@@ -251,7 +290,7 @@ impl<'a> Emitter<'a> {
         }
         match instruction.flow_control() {
             FlowControl::Next => {}
-            FlowControl::ConditionalBranch => return self.conditional(instruction),
+            FlowControl::ConditionalBranch => return self.conditional(instruction, key),
             FlowControl::UnconditionalBranch
             | FlowControl::IndirectBranch
             | FlowControl::Call
@@ -323,6 +362,21 @@ impl<'a> Emitter<'a> {
         self.links.push((hole, target, self.offset));
     }
 
+    /// The same, for a jump to an address in another page, whose `page` is in the frame already.
+    pub fn link_across(&mut self, hole: Hole, target: u64) {
+        self.across.push((hole, target, self.offset));
+    }
+
+    /// Notes in the frame which page is executed from now on. Uses B.
+    pub fn enter_page(&mut self, page: u64) {
+        if i32::try_from(page as i64).is_ok() {
+            self.asm.store_frame_imm(at!(page), page as u32);
+        } else {
+            self.asm.mov_imm64(B, page);
+            self.asm.store_frame(at!(page), B);
+        }
+    }
+
     /// Emits an exit.
     pub fn leave(&mut self, kind: ExitKind, value: u32) {
         self.asm.store_frame_imm(at!(exit_kind), kind as u32);
@@ -330,7 +384,7 @@ impl<'a> Emitter<'a> {
         self.asm.jump_frame(at!(leave));
     }
 
-    fn finish(mut self, near: u32, start: u16, end: usize) -> Emitted {
+    fn finish(mut self, near: u32, start: u16, end: usize, key: Key) -> Emitted {
         for (hole, offset) in std::mem::take(&mut self.misses) {
             let start = self.sites.iter().rev().find(|&&(_, site)| site == offset);
             let start = start.map_or(0, |&(host, _)| host as usize);
@@ -345,15 +399,27 @@ impl<'a> Emitter<'a> {
             self.asm.restore_flags(at!(saved_flags));
             self.leave(ExitKind::Interpret, u32::from(offset));
         }
-        let mut links = Vec::with_capacity(self.links.len());
-        for (n, (hole, target, source)) in std::mem::take(&mut self.links).into_iter().enumerate() {
+        self.return_stubs(key);
+        let mut links = Vec::with_capacity(self.links.len() + self.across.len());
+        for (hole, target, source) in std::mem::take(&mut self.links) {
             let at = Assembler::position(&hole) as u32;
             let stub = self.asm.here() as u32;
             self.asm.land(hole);
             self.mark(target);
-            let number = self.first_link + n as u32;
-            self.leave(ExitKind::Link, number);
-            links.push(Link { at, stub, target, source });
+            self.leave(ExitKind::Link, self.first_link + links.len() as u32);
+            links.push(Link { at, stub, goal: Goal::Within(target), forward: target > source });
+        }
+        for (hole, target, offset) in std::mem::take(&mut self.across) {
+            let at = Assembler::position(&hole) as u32;
+            let stub = self.asm.here() as u32;
+            self.asm.land(hole);
+            self.offset = offset;
+            self.mark(offset);
+            self.leave(ExitKind::Link, self.first_link + links.len() as u32);
+            let other = self.asm.here() as u32;
+            self.asm.mov_imm64(A, target);
+            self.jump_indirect(key);
+            links.push(Link { at, stub, goal: Goal::Across { target, other }, forward: false });
         }
         let stale = self.asm.here() as u32;
         self.mark(start);

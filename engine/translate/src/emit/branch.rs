@@ -12,6 +12,7 @@
 //! ```
 
 use iced_x86::{Code, Instruction, OpKind};
+use x86::paging::is_canonical;
 
 use super::assembler::{A, B, C};
 use super::block::{Emitter, Key, Next};
@@ -23,7 +24,7 @@ const RSP: u8 = 4;
 
 impl Emitter<'_> {
     /// Jcc. Others that are conditional (LOOP, JRCXZ) are the interpreter's.
-    pub fn conditional(&mut self, instruction: &Instruction) -> Next {
+    pub fn conditional(&mut self, instruction: &Instruction, key: Key) -> Next {
         if !instruction.is_jcc_short_or_near() {
             return Next::Interpret;
         }
@@ -35,7 +36,7 @@ impl Emitter<'_> {
         } else {
             // Around the far jump by the opposite condition.
             let skip = self.asm.jcc(CONDITIONS[usize::from(condition)] ^ 1);
-            self.jump_across(target);
+            self.jump_across(target, key);
             self.asm.land(skip);
         }
         Next::Following
@@ -48,22 +49,23 @@ impl Emitter<'_> {
                 let target = instruction.near_branch_target() as i64;
                 match within(target) {
                     Some(target) => self.jump_within(target),
-                    None => self.jump_across(target),
+                    None => self.jump_across(target, key),
                 }
             }
             Code::Call_rel32_64 => {
                 let target = instruction.near_branch_target() as i64;
-                self.push_return(instruction);
+                self.push_return(instruction, key);
+                self.expect_return(instruction.next_ip() as i32, key);
                 match within(target) {
                     Some(target) => self.jump_within(target),
-                    None => self.jump_across(target),
+                    None => self.jump_across(target, key),
                 }
             }
             Code::Jmp_rm64 => {
                 if !self.indirect_target(instruction) {
                     return Next::Interpret;
                 }
-                self.jump_indirect();
+                self.jump_indirect(key);
             }
             Code::Call_rm64 => {
                 if !self.indirect_target(instruction) {
@@ -78,15 +80,17 @@ impl Emitter<'_> {
                     emitter.asm.lea(C, Some(C), None, next, true);
                     C
                 });
+                self.expect_return(next, key);
                 self.asm.load_frame(A, at!(target));
-                self.jump_indirect();
+                self.jump_indirect(key);
             }
             Code::Retnq | Code::Retnq_imm16 => {
                 let released = if instruction.code() == Code::Retnq { 0 } else { instruction.immediate16() };
                 self.look_up(RSP, 8, false);
                 self.asm.load(A, RSP, B);
                 self.asm.lea(RSP, Some(RSP), None, 8 + i32::from(released), true);
-                self.jump_indirect();
+                self.return_as_expected(key);
+                self.jump_indirect(key);
             }
             Code::Syscall => return self.system_call(instruction.next_ip() as i32, key),
             Code::Sysretq => return self.system_return(key),
@@ -101,12 +105,24 @@ impl Emitter<'_> {
         self.link(hole, target);
     }
 
-    /// Jumps to an offset from the page's start by the jump cache: out of the page, or to an instruction that
-    /// runs on into the next one.
-    pub fn jump_across(&mut self, target: i64) {
+    /// Jumps to an offset from the page's start: out of the page, or to an instruction that runs on into the next
+    /// one. By a link where the page and the target's are global, otherwise by the jump cache.
+    pub fn jump_across(&mut self, target: i64, key: Key) {
+        if let Some(page) = key.at
+            && within(target).is_none()
+            && key.jumps()
+        {
+            let target = page.wrapping_add(target as u64);
+            if is_canonical(target) {
+                self.enter_page(target & !(base::PAGE_SIZE - 1));
+                let hole = self.asm.jmp();
+                self.link_across(hole, target);
+                return;
+            }
+        }
         self.asm.load_frame(A, at!(page));
         self.asm.lea(A, Some(A), None, target as i32, true);
-        self.jump_indirect();
+        self.jump_indirect(key);
     }
 
     /// Leaves the target of an indirect branch in A.
@@ -126,17 +142,26 @@ impl Emitter<'_> {
         true
     }
 
-    fn push_return(&mut self, instruction: &Instruction) {
+    fn push_return(&mut self, instruction: &Instruction, key: Key) {
         let next = instruction.next_ip() as i32;
         self.push(|emitter| {
-            emitter.asm.load_frame(C, at!(page));
-            emitter.asm.lea(C, Some(C), None, next, true);
+            match key.at {
+                Some(page) => emitter.asm.mov_imm64(C, page.wrapping_add(next as u64)),
+                None => {
+                    emitter.asm.load_frame(C, at!(page));
+                    emitter.asm.lea(C, Some(C), None, next, true);
+                }
+            }
             C
         });
     }
 
     /// Jumps to the guest address in A by the jump cache.
-    pub fn jump_indirect(&mut self) {
+    pub fn jump_indirect(&mut self, key: Key) {
+        if !key.jumps() {
+            self.asm.store_frame(at!(target), A);
+            return self.leave(ExitKind::Indirect, u32::from(self.offset));
+        }
         let asm = &mut self.asm;
         asm.movzx16(B, A);
         asm.lea(B, Some(B), Some((B, 0)), 0, true);

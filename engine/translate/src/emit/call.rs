@@ -50,7 +50,7 @@ impl Emitter<'_> {
         // All arithmetic flags clear: 28 is positive, not zero, and has three bits set.
         self.asm.mov_imm32(B, 28);
         self.asm.compare_imm8(B, 0);
-        self.jump_indirect();
+        self.jump_indirect(key);
         Next::End
     }
 
@@ -91,7 +91,7 @@ impl Emitter<'_> {
         self.asm.load_status_from_a();
         self.asm.mov(A, RCX);
         self.restore_c();
-        self.jump_indirect();
+        self.jump_indirect(key);
         Next::End
     }
 }

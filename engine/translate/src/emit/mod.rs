@@ -9,6 +9,7 @@ mod copy;
 mod flag;
 pub(crate) mod listing;
 mod operand;
+pub(crate) mod ring;
 pub(crate) mod site;
 mod stack;
 mod string;
