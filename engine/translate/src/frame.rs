@@ -32,6 +32,8 @@ pub(crate) struct Frame {
     pub gs_base: u64,
     /// Scratch of the flag-saving sequences.
     pub saved_flags: u64,
+    /// Elements that remain of a repeated string instruction after the present piece.
+    pub rest: u64,
     /// Keeps a scratch register within one sequence.
     pub spare: u64,
     /// The target of an indirect call while its return address is pushed.

@@ -347,12 +347,6 @@ impl Assembler {
         Hole(self.here() - 4)
     }
 
-    /// `cmp dst, imm32` (sign-extended)
-    pub fn compare_imm32(&mut self, dst: u8, value: u32) {
-        self.bytes(&[Self::rex(true, 0, 0, dst), 0x81, 0xf8 | dst & 7]);
-        self.imm32(value);
-    }
-
     /// `sub dst, src`
     pub fn subtract(&mut self, dst: u8, src: u8) {
         self.bytes(&[Self::rex(true, src, 0, dst), 0x29, 0xc0 | (src & 7) << 3 | dst & 7]);
@@ -447,6 +441,30 @@ impl Assembler {
         self.bytes(&[0xe9]);
         self.imm32(0);
         Hole(self.here() - 4)
+    }
+
+    /// `jmp` to a position before.
+    pub fn jmp_back(&mut self, to: usize) {
+        self.bytes(&[0xe9]);
+        let next = self.here() + 4;
+        self.imm32((to as u32).wrapping_sub(next as u32));
+    }
+
+    /// `test reg, reg`
+    pub fn test_self(&mut self, reg: u8) {
+        self.bytes(&[Self::rex(true, reg, 0, reg), 0x85, 0xc0 | (reg & 7) << 3 | reg & 7]);
+    }
+
+    /// `cmp C, rcx; cmovb rcx, C`
+    pub fn cut_rcx_to_c(&mut self) {
+        self.bytes(&[Self::rex(true, RCX, 0, C), 0x39, 0xc0 | RCX << 3 | C & 7]);
+        self.bytes(&[Self::rex(true, RCX, 0, C), 0x0f, 0x42, 0xc0 | RCX << 3 | C & 7]);
+    }
+
+    /// `sub gs:[disp], src`
+    pub fn subtract_from_frame(&mut self, disp: i32, src: u8) {
+        self.bytes(&[0x65, Self::rex(true, src, 0, 0), 0x29]);
+        self.gs_absolute(src, disp);
     }
 
     /// `jrcxz`, to be landed within 127 bytes.
@@ -567,6 +585,9 @@ mod tests {
             a.pext_frame(C, C, -8);
             a.pext_frame(B, 7, -8);
             a.swap_rcx_c();
+            a.test_self(1);
+            a.cut_rcx_to_c();
+            a.subtract_from_frame(-8, 1);
             a.compare_frame_zero(-8);
             a.test_imm32(A, 0x200);
             a.or_frame(A, -8);
@@ -579,7 +600,6 @@ mod tests {
             a.and_frame(B, -8);
             a.compare_imm8(C, 0);
             a.shift_right(A, 47);
-            a.compare_imm32(1, 4096);
             a.subtract(7, B);
             a.repeat(0xaa, 8);
             a.repeat(0xa4, 1);
@@ -612,6 +632,10 @@ mod tests {
             "pext r13,r13,[gs:0FFFFFFFFFFFFFFF8h]",
             "pext r14,rdi,[gs:0FFFFFFFFFFFFFFF8h]",
             "xchg rcx,r13",
+            "test rcx,rcx",
+            "cmp r13,rcx",
+            "cmovb rcx,r13",
+            "sub [gs:0FFFFFFFFFFFFFFF8h],rcx",
             "cmp qword [gs:0FFFFFFFFFFFFFFF8h],0",
             "test r15d,200h",
             "or r15,[gs:0FFFFFFFFFFFFFFF8h]",
@@ -624,7 +648,6 @@ mod tests {
             "and r14,[gs:0FFFFFFFFFFFFFFF8h]",
             "cmp r13,0",
             "shr r15,2Fh",
-            "cmp rcx,1000h",
             "sub rdi,r14",
             "rep stosq",
             "rep movsb",

@@ -1,8 +1,8 @@
 //! MOVS, STOS and LODS with the direction flag clear.
 //!
-//! A repeated one runs natively as long as it stays within one page on each side: the pointers become host
-//! addresses for its duration. The rest (more than a page, other address sizes, CMPS, SCAS, DF set) is the
-//! interpreter's, which goes page by page.
+//! A repeated one runs natively, in pieces that stay within one page on each side: the pointers become host
+//! addresses for a piece. Between two pieces the guest's registers say what remains, as they would after an
+//! interrupt. The rest (other address sizes, CMPS, SCAS, DF set) is the interpreter's.
 
 use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 
@@ -13,7 +13,7 @@ use crate::frame::at;
 const RCX: u8 = 1;
 const RSI: u8 = 6;
 const RDI: u8 = 7;
-const ABOVE: u8 = 7;
+const NOT_ZERO: u8 = 5;
 const PAGE: u32 = base::PAGE_SIZE as u32;
 
 impl Emitter<'_> {
@@ -49,38 +49,34 @@ impl Emitter<'_> {
     }
 
     fn store_string(&mut self, size: u8, repeated: bool) {
+        let start = self.asm.here();
         self.asm.mov(A, RDI);
-        self.look_up(A, usize::from(size), true);
         if !repeated {
+            self.look_up(A, usize::from(size), true);
             self.asm.store_sized(A, B, 0, size);
             self.advance(RDI, size);
             return;
         }
+        self.look_up(A, 1, true);
         self.touch();
         self.asm.save_flags(at!(saved_flags));
-        self.stays_in_page(RDI, size);
-        self.asm.lea(RDI, Some(A), Some((B, 0)), 0, true);
+        self.cut(&[RDI], size);
+        self.asm.lea(RDI, Some(RDI), Some((B, 0)), 0, true);
         self.asm.repeat(0xaa, size);
         self.asm.subtract(RDI, B);
-        self.asm.restore_flags(at!(saved_flags));
-        self.restore_c();
+        self.go_on(start);
     }
 
     fn move_string(&mut self, size: u8, repeated: bool) {
+        let start = self.asm.here();
         self.asm.mov(A, RSI);
-        self.look_up(A, usize::from(size), false);
-        if repeated {
-            self.touch();
-            self.asm.lea(A, Some(A), Some((B, 0)), 0, true);
-            self.asm.store_frame(at!(target), A);
-        } else {
+        if !repeated {
+            self.look_up(A, usize::from(size), false);
             self.asm.load_sized(C, A, B, size);
             self.asm.store_frame(at!(target), C);
             self.restore_c();
-        }
-        self.asm.mov(A, RDI);
-        self.look_up(A, usize::from(size), true);
-        if !repeated {
+            self.asm.mov(A, RDI);
+            self.look_up(A, usize::from(size), true);
             self.asm.load_frame(C, at!(target));
             self.asm.store_sized(A, B, C, size);
             self.restore_c();
@@ -88,31 +84,55 @@ impl Emitter<'_> {
             self.advance(RDI, size);
             return;
         }
+        self.look_up(A, 1, false);
+        self.touch();
+        self.asm.store_frame(at!(target), B);
+        self.asm.mov(A, RDI);
+        self.look_up(A, 1, true);
         self.touch();
         self.asm.save_flags(at!(saved_flags));
-        self.stays_in_page(RDI, size);
-        self.stays_in_page(RSI, size);
-        self.asm.lea(C, Some(RSI), Some((RCX, size.trailing_zeros() as u8)), 0, true);
-        self.asm.load_frame(RSI, at!(target));
-        self.asm.lea(RDI, Some(A), Some((B, 0)), 0, true);
+        self.cut(&[RDI, RSI], size);
+        self.asm.load_frame(A, at!(target));
+        self.asm.lea(RSI, Some(RSI), Some((A, 0)), 0, true);
+        self.asm.lea(RDI, Some(RDI), Some((B, 0)), 0, true);
         self.asm.repeat(0xa4, size);
+        self.asm.subtract(RSI, A);
         self.asm.subtract(RDI, B);
-        self.asm.mov(RSI, C);
-        self.asm.restore_flags(at!(saved_flags));
-        self.restore_c();
+        self.go_on(start);
     }
 
-    /// Goes to the interpreter unless RCX elements from `pointer` on lie in its page. Uses C; the flags are saved.
-    fn stays_in_page(&mut self, pointer: u8, size: u8) {
-        self.asm.compare_imm32(RCX, PAGE / u32::from(size));
-        let many = self.asm.jcc(ABOVE);
-        self.slow.push((many, self.offset));
-        self.asm.mov(C, pointer);
-        self.asm.and_imm32(C, PAGE - 1);
-        self.asm.lea(C, Some(C), Some((RCX, size.trailing_zeros() as u8)), 0, true);
-        self.asm.compare_imm32(C, PAGE);
-        let beyond = self.asm.jcc(ABOVE);
-        self.slow.push((beyond, self.offset));
+    /// Cuts RCX down to the elements before the next end of a page, and leaves how many remain after those in the frame.
+    /// An element that lies in two pages is the interpreter's. Uses C; the flags are saved.
+    fn cut(&mut self, pointers: &[u8], size: u8) {
+        self.asm.store_frame(at!(rest), RCX);
+        for &pointer in pointers {
+            self.asm.mov(C, pointer);
+            self.asm.not(C);
+            self.asm.and_imm32(C, PAGE - 1);
+            self.asm.lea(C, Some(C), None, 1, true);
+            self.asm.shift_right(C, size.trailing_zeros() as u8);
+            self.asm.cut_rcx_to_c();
+        }
+        self.asm.subtract_from_frame(at!(rest), RCX);
+        self.asm.test_self(RCX);
+        let some = self.asm.jcc(NOT_ZERO);
+        self.asm.load_frame(RCX, at!(rest));
+        self.asm.test_self(RCX);
+        let split = self.asm.jcc(NOT_ZERO);
+        self.slow.push((split, self.offset));
+        self.asm.land(some);
+    }
+
+    /// After a piece: the flags come back, and what remains in RCX is done from the `start` on.
+    fn go_on(&mut self, start: usize) {
+        self.asm.load_frame(RCX, at!(rest));
+        self.asm.restore_flags(at!(saved_flags));
+        self.restore_c();
+        let done = self.asm.jrcxz();
+        self.asm.load_frame(B, at!(poll));
+        self.asm.load_plain(B, B);
+        self.asm.jmp_back(start);
+        self.asm.land_short(done);
     }
 
     /// Faults now if the lookup found nothing: once the pointers are the host's it would be too late.
