@@ -8,6 +8,7 @@ mod bell;
 mod buffer;
 mod clock;
 mod memory;
+mod runner;
 mod saved;
 mod scalar;
 mod watch;
@@ -19,6 +20,7 @@ pub use clock::VirtualClock;
 pub use memory::{
     GUARD_AT, GUARDED, GuestMemory, GuestMemoryView, HOLE_END, HOLE_START, MemoryError, OutOfRam,
 };
+pub use runner::{Enlisted, Runner};
 pub use saved::{Record, RestoreError, Saved};
 pub use scalar::Scalar;
 pub use watch::{RegionWatch, Watch};

@@ -26,6 +26,7 @@ mod frame;
 mod map;
 mod memory;
 mod signal;
+mod station;
 mod store;
 mod vcpu;
 
@@ -39,7 +40,7 @@ use engine::{Attention, Board, CpuModel, Engine, EngineError, Vcpu};
 pub struct Translator;
 
 impl Translator {
-    /// Can it run on this host? It needs BMI2 (flag-free shifts), FSGSBASE and, for one vCPU only, nothing else.
+    /// Can it run on this host? It needs BMI2 (flag-free shifts) and FSGSBASE.
     ///
     /// # Errors
     /// What is missing, in words.
@@ -70,8 +71,10 @@ impl Translator {
     /// What is in the way, in words.
     pub fn fits(vcpus: u32, memory: u64) -> Result<(), String> {
         Self::supported()?;
-        if vcpus > 1 {
-            return Err("it runs one vCPU so far; use --vcpus 1 or --engine interpret".into());
+        if context::contexts_each(vcpus).is_none() {
+            return Err(format!(
+                "the address space of a process does not hold the maps of {vcpus} vCPUs; use fewer, or --engine interpret"
+            ));
         }
         let space = |bytes| memory::Mapping::reserve(bytes).is_ok();
         if memory > base::GUARD_AT || !space(base::GUARDED as usize) {

@@ -82,9 +82,12 @@ pub(crate) struct ShadowMap {
 }
 
 impl ShadowMap {
+    /// Bytes of address space that a map reserves.
+    pub const RESERVED: usize = HEAD + PAGES * ENTRY;
+
     /// An empty map, its frame aliased in front of it.
     pub fn new(frame: &FramePage, guard: u64) -> io::Result<Self> {
-        let mapping = Mapping::reserve(HEAD + PAGES * ENTRY)?;
+        let mapping = Mapping::reserve(Self::RESERVED)?;
         mapping.open(0, JUMP_BYTES)?;
         mapping.overlay(JUMP_BYTES, frame.file(), FRAME_BYTES)?;
         let mut map = Self {
