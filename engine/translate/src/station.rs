@@ -187,3 +187,46 @@ impl PollSwitch {
         self.set(unsafe { (&raw const (*self.0).calm).read_volatile() });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::FramePage;
+    use std::time::Duration;
+
+    #[test]
+    fn an_order_keeps_out_who_is_out_and_is_waited_for_where_one_is_in() {
+        let mut frame = FramePage::new().unwrap();
+        frame.frame().calm = 1;
+        let station = Station::new(frame.address());
+        assert!(station.enter(|| false));
+        std::thread::scope(|scope| {
+            station.forbid(7);
+            let waiter = scope.spawn(|| station.settle());
+            std::thread::sleep(Duration::from_millis(20));
+            assert!(!waiter.is_finished(), "the vCPU is still inside");
+            station.leave();
+        });
+        assert_eq!(frame.frame().poll, NOWHERE);
+        assert!(!station.enter(|| false), "the order is not carried out");
+        station.settle(); // at once: it is outside
+        let orders = station.take().unwrap();
+        assert!(matches!(orders.forbidden, Pages::Some(pages) if pages == [7]));
+        assert!(!station.enter(|| true), "the machine wants attention");
+        assert!(station.enter(|| false));
+        assert_eq!(frame.frame().poll, 1);
+        station.settle(); // at once: it entered after it had obeyed
+        assert!(station.take().is_none());
+    }
+
+    #[test]
+    fn orders_do_not_grow_without_bound() {
+        let mut frame = FramePage::new().unwrap();
+        let station = Station::new(frame.frame());
+        (0..=MOST).for_each(|page| station.stale(page));
+        station.forbid_all();
+        station.forbid(3);
+        let orders = station.take().unwrap();
+        assert!(matches!((orders.stale, orders.forbidden), (Pages::All, Pages::All)));
+    }
+}
