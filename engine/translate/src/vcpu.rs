@@ -151,7 +151,7 @@ impl Translated {
             info: InstructionInfoFactory::new(),
             modes: Modes::default(),
             pcid: 0,
-            counter: Counter::supported().then(|| Counter::new(|| board.tsc())),
+            counter: Counter::supported(model.vcpus).then(|| Counter::new(|| board.tsc())),
             x87_here: false,
             station,
             enlisted,
