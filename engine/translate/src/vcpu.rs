@@ -485,8 +485,7 @@ impl Translated {
             avx: facts.avx,
             direction,
             at: None,
-            counter: !(facts.user && facts.no_counter)
-                && !single
+            counter: !(single || facts.user && facts.no_counter)
                 && self.counter.as_ref().is_some_and(Counter::is_known),
             bases: facts.bases,
             single,
