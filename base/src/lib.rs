@@ -8,6 +8,7 @@ mod bell;
 mod buffer;
 mod clock;
 mod memory;
+mod runner;
 mod saved;
 mod scalar;
 mod watch;
@@ -19,6 +20,7 @@ pub use clock::VirtualClock;
 pub use memory::{
     GuestMemory, GuestMemoryView, HOLE_END, HOLE_START, MemoryError, OutOfRam, PERIOD, PERIOD_BITS,
 };
+pub use runner::{Enlisted, Runner};
 pub use saved::{Record, RestoreError, Saved};
 pub use scalar::Scalar;
 pub use watch::{RegionWatch, Watch};

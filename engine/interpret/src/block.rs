@@ -53,7 +53,7 @@ impl Default for BlockCache {
 
 impl BlockCache {
     /// The block at `start`, where `rip` points, in code of `bits`. `None` if the instruction there runs on
-    /// into the next page.
+    /// into the next page, or another CPU writes it just now.
     #[inline(always)]
     pub fn at(
         &mut self,
@@ -112,8 +112,7 @@ impl BlockCache {
         self.slots[slot] = None;
         let left = (PAGE_SIZE - start.0 % PAGE_SIZE) as usize;
         let span = left.min(MOST * LONGEST);
-        // The watch before the bytes: a write in between is then noticed. It covers what is used, so the
-        // span is first cut to what the block can be at most and narrowed below.
+        // What is watched is what the block turns out to cover, so the bytes are read once to find that out.
         let mut code = [0; MOST * LONGEST];
         let code = &mut code[..span];
         memory.read_at(start, code);
@@ -123,11 +122,12 @@ impl BlockCache {
             return slot;
         }
         let generation = memory.watch().cache_code(start, bytes as u64);
-        // Read again under the watch: if another CPU wrote meanwhile, leave it to the next look.
+        // Read again under the watch: if another CPU wrote meanwhile, leave it to the next look. Who comes for the block
+        // executes one instruction without it, so a CPU that writes all the time holds nobody up.
         let mut again = [0; MOST * LONGEST];
         memory.read_at(start, &mut again[..bytes]);
         if again[..bytes] != code[..bytes] {
-            return self.fill(first, memory, model, start, rip, bits);
+            return slot;
         }
         self.decoded += 1;
         self.filled[slot / 64] |= 1 << (slot % 64);

@@ -7,8 +7,19 @@ use interpret::{Facts, Flush, Mapped};
 use crate::frame::FramePage;
 use crate::map::ShadowMap;
 
-/// The most contexts kept; beyond that the least recently used is taken over.
+/// The most contexts that a vCPU keeps; beyond that the least recently used is taken over.
 const MOST: usize = 24;
+/// The fewest that a vCPU must be able to keep: the views of one address space, and one to switch to.
+const FEWEST: usize = 4;
+/// Address space that the contexts of all vCPUs may reserve. A process has 128 TiB, of which guest memory and its
+/// guard take a good part.
+const SPACE: u64 = 64 << 40;
+
+/// How many contexts each of so many vCPUs may keep; `None` if they are too many vCPUs for the address space.
+pub(crate) fn contexts_each(vcpus: u32) -> Option<usize> {
+    let each = (SPACE / ShadowMap::RESERVED as u64 / u64::from(vcpus.max(1))) as usize;
+    (each >= FEWEST).then_some(each.min(MOST))
+}
 
 /// The GS bases of the contexts of one address space.
 #[derive(Clone, Copy)]
@@ -55,6 +66,7 @@ const MOST_WRITERS: usize = 4 << 20;
 /// All contexts of a vCPU.
 pub(crate) struct Contexts {
     list: Vec<Context>,
+    most: usize,
     current: usize,
     clock: u64,
     /// By RAM page: the last noted writer.
@@ -65,11 +77,12 @@ pub(crate) struct Contexts {
 }
 
 impl Contexts {
-    /// None yet. `ram` is the host address of guest RAM, which has `pages` pages; `guard` that of
+    /// None yet, and at most so many later. `ram` is the host address of guest RAM, which has `pages` pages; `guard` that of
     /// the page that absent pages lead to.
-    pub fn new(ram: u64, guard: u64, pages: usize) -> Self {
+    pub fn new(most: usize, ram: u64, guard: u64, pages: usize) -> Self {
         Self {
             list: Vec::new(),
+            most,
             current: 0,
             clock: 0,
             heads: vec![NONE; pages],
@@ -103,9 +116,16 @@ impl Contexts {
     }
 
     fn make(&mut self, view: View, frame: &FramePage) -> io::Result<usize> {
-        if self.list.len() < MOST {
-            self.list.push(Context { view, map: ShadowMap::new(frame, self.guard)?, used: 0 });
-            return Ok(self.list.len() - 1);
+        if self.list.len() < self.most {
+            match ShadowMap::new(frame, self.guard) {
+                Ok(map) => {
+                    self.list.push(Context { view, map, used: 0 });
+                    return Ok(self.list.len() - 1);
+                }
+                // The host limits address space or mappings: those that there are must do.
+                Err(_) if self.list.len() >= FEWEST => self.most = self.list.len(),
+                Err(error) => return Err(error),
+            }
         }
         let oldest = (0..self.list.len()).min_by_key(|&n| self.list[n].used).unwrap_or(0);
         self.list[oldest].map.empty();
@@ -123,8 +143,14 @@ impl Contexts {
         let linear = linear & !0xfff;
         let addend = self.ram.wrapping_add(mapped.page.0).wrapping_sub(linear);
         let write = mapped.write && writable;
-        let map = &mut self.list[self.current].map;
-        map.fill(linear, mapped.read.then_some(addend), write.then_some(addend), mapped.global)?;
+        let (addends, current) = ((mapped.read.then_some(addend), write.then_some(addend)), self.current);
+        let fill = |map: &mut ShadowMap| map.fill(linear, addends.0, addends.1, mapped.global);
+        if fill(&mut self.list[current].map).is_err() {
+            // Each part of a map in use is a mapping of the host's, which has so many and no more.
+            self.forget();
+            fill(&mut self.list[current].map)?;
+        }
+        let map = &mut self.list[current].map;
         if map.is_crowded() {
             map.empty();
         }

@@ -27,6 +27,7 @@ mod host;
 mod map;
 mod memory;
 mod signal;
+mod station;
 mod store;
 mod vcpu;
 
@@ -40,7 +41,7 @@ use engine::{Attention, Board, CpuModel, Engine, EngineError, Vcpu};
 pub struct Translator;
 
 impl Translator {
-    /// Can it run on this host? It needs BMI2 (flag-free shifts), FSGSBASE and, for one vCPU only, nothing else.
+    /// Can it run on this host? It needs BMI2 (flag-free shifts) and FSGSBASE.
     ///
     /// # Errors
     /// What is missing, in words.
@@ -71,10 +72,12 @@ impl Translator {
     /// What is in the way, in words.
     pub fn fits(vcpus: u32, memory: u64) -> Result<(), String> {
         Self::supported()?;
-        if vcpus > 1 {
-            return Err("it runs one vCPU so far; use --vcpus 1 or --engine interpret".into());
+        if context::contexts_each(vcpus).is_none() {
+            return Err(format!(
+                "the address space of a process does not hold the maps of {vcpus} vCPUs; use fewer, or --engine interpret"
+            ));
         }
-        if memory > base::PERIOD / 4 || memory::Mapping::reserve(map::SPACE).is_err() {
+        if memory > base::PERIOD / 4 || memory::Mapping::reserve(map::ShadowMap::RESERVED).is_err() {
             return Err("there is no room for its tables (more than 4 TiB of guest memory, or ulimit -v); \
                         use --engine interpret"
                 .into());

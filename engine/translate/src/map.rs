@@ -62,8 +62,6 @@ const GRANULE: usize = PAGES_IN_GRANULE * ROW;
 /// The tables: where they begin, from GS, and the words in a row.
 const TABLES: [(usize, usize); 3] = [(0, WORDS), (WRITE_TABLE_AT, WORDS), (WIDE_TABLE_AT, 2 * WORDS)];
 const HEAD: usize = JUMP_BYTES + FRAME_BYTES;
-/// Address space of a context.
-pub(crate) const SPACE: usize = HEAD + WIDE_TABLE_AT + 2 * TABLE;
 
 /// The most granules a context keeps open; beyond that it is emptied. 32 MiB of tables, 1 GiB of guest.
 const MOST_GRANULES: usize = 1024;
@@ -106,9 +104,12 @@ pub(crate) struct ShadowMap {
 }
 
 impl ShadowMap {
+    /// Bytes of address space that a map reserves.
+    pub const RESERVED: usize = HEAD + WIDE_TABLE_AT + 2 * TABLE;
+
     /// An empty map, its frame aliased in front of it.
     pub fn new(frame: &FramePage, guard: u64) -> io::Result<Self> {
-        let mapping = Mapping::reserve(SPACE)?;
+        let mapping = Mapping::reserve(Self::RESERVED)?;
         mapping.open(0, JUMP_BYTES)?;
         mapping.overlay(JUMP_BYTES, frame.file(), FRAME_BYTES)?;
         let mut map = Self {

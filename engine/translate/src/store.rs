@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use base::{GuestMemory, PAGE_SIZE, RamOffset};
+use base::{Enlisted, GuestMemory, PAGE_SIZE, RamOffset};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::cache::CodeCache;
 use crate::emit::block::{Call, Goal, Key, POLL_BYTES, Surroundings, translate};
 use crate::emit::listing::Listing;
+use crate::station::Pages;
 
 /// The longest instruction (SDM vol. 2, 2.3.11).
 const LONGEST_INSTRUCTION: usize = 15;
@@ -138,40 +139,35 @@ impl Store {
         !self.cache.has_room(LONGEST)
     }
 
-    /// Translates a block. The cache is not full. Gives its number, and the pages that have just come under watch.
+    /// Translates a block for the runner `who`. The cache is not full. Gives its number; `None` if another CPU was
+    /// writing the code.
     pub fn translate(
         &mut self,
         memory: &GuestMemory,
+        who: &Enlisted,
         source: &Source,
         surroundings: &dyn Surroundings,
-    ) -> (usize, [Option<usize>; 2]) {
+    ) -> Option<usize> {
         let Source { at, second, key } = *source;
         let (page, start) = (at.page(), (at.0 % PAGE_SIZE) as u16);
-        let mut code = [0; PAGE_SIZE as usize + LONGEST_INSTRUCTION];
-        memory.read_at(RamOffset(at.0 - u64::from(start)), &mut code[..PAGE_SIZE as usize]);
-        let mut len = PAGE_SIZE as usize;
-        if let Some(second) = second {
-            memory.read_at(second, &mut code[len..]);
-            len += LONGEST_INSTRUCTION;
-        }
+        let code = read(memory, page, second);
+        let code = &code[..if second.is_some() { code.len() } else { PAGE_SIZE as usize }];
         let first = (self.links.len() as u32, self.calls.len() as u32);
-        let emitted = translate(&code[..len], start, key, surroundings, first);
+        let emitted = translate(code, start, key, surroundings, first);
         let span = u64::from(emitted.guest_bytes).max(1);
         let here = span.min(PAGE_SIZE - u64::from(start));
-        let newly = |page: usize| (!memory.watch().watched(page)).then_some(page);
-        let mut watched = [newly(page), None];
-        let generation = memory.watch().cache_code(at, here);
-        let number = self.blocks.len();
-        if let Some(second) = second {
-            watched[1] = newly(second.page());
-            let generation = memory.watch().cache_code(second, (span - here).max(1));
-            let entry = self.pages.entry(second.page()).or_default();
-            entry.generation = generation;
-            entry.crossing.push(number);
+        let generation = memory.watch().cache_code_of(who, at, here);
+        let beyond = second
+            .map(|second| (second.page(), memory.watch().cache_code_of(who, second, (span - here).max(1))));
+        // What is translated must be what lies there now that every write to it is seen.
+        let used = usize::from(start)..usize::from(start) + span as usize;
+        if code.get(used.clone()) != read(memory, page, second).get(used) {
+            return None;
         }
+        let number = self.blocks.len();
         let host = self.cache.append(&emitted.code);
         tracing::trace!(target: "ringfence::blocks", "block at RAM {:#x}, {key:?}\n{}", at.0,
-            Listing { page: &code[..len], emitted: &emitted, host });
+            Listing { page: code, emitted: &emitted, host });
         for link in &emitted.links {
             self.links.push(Link {
                 at: host + link.at,
@@ -198,11 +194,20 @@ impl Store {
             live: true,
         });
         self.by_host.insert(host, number);
-        let entry = self.pages.entry(page).or_default();
-        entry.generation = generation;
-        entry.blocks.insert((start, key), number);
+        if let Some((page, generation)) = beyond {
+            self.code_page(page, generation).crossing.push(number);
+        }
+        self.code_page(page, generation).blocks.insert((start, key), number);
         self.translated += 1;
-        (number, watched)
+        Some(number)
+    }
+
+    /// The record of a page whose code has this generation; blocks of an older one go.
+    fn code_page(&mut self, page: usize, generation: u64) -> &mut CodePage {
+        if self.pages.get(&page).is_some_and(|code| code.generation != generation) {
+            self.drop_page(page);
+        }
+        self.pages.entry(page).or_insert_with(|| CodePage { generation, ..CodePage::default() })
     }
 
     /// Where a link leads, and the key of its target. What is in its own page is in this page of RAM.
@@ -288,19 +293,24 @@ impl Store {
         self.invalidated += 1;
     }
 
-    /// Throws away all blocks of pages whose code was written.
-    pub fn drop_stale(&mut self, memory: &GuestMemory) {
-        let stale: Vec<usize> = self
-            .pages
-            .iter()
-            .filter(|&(&page, code)| memory.watch().generation(page) != code.generation)
-            .map(|(&page, _)| page)
-            .collect();
-        for page in stale {
-            if let Some(code) = self.pages.remove(&page) {
-                for number in code.blocks.into_values().chain(code.crossing) {
-                    self.invalidate(number);
-                }
+    /// Throws away the blocks of these pages whose code was written.
+    pub fn drop_stale(&mut self, memory: &GuestMemory, pages: Pages) {
+        let pages = match pages {
+            Pages::Some(pages) => pages,
+            Pages::All => self.pages.keys().copied().collect(),
+        };
+        for page in pages {
+            let generation = memory.watch().generation(page);
+            if self.pages.get(&page).is_some_and(|code| code.generation != generation) {
+                self.drop_page(page);
+            }
+        }
+    }
+
+    fn drop_page(&mut self, page: usize) {
+        if let Some(code) = self.pages.remove(&page) {
+            for number in code.blocks.into_values().chain(code.crossing) {
+                self.invalidate(number);
             }
         }
     }
@@ -316,4 +326,18 @@ impl Store {
         self.by_host.clear();
         self.flushes += 1;
     }
+}
+
+/// The bytes of a page, and what an instruction may need of the page that follows it for the guest.
+fn read(
+    memory: &GuestMemory,
+    page: usize,
+    second: Option<RamOffset>,
+) -> [u8; PAGE_SIZE as usize + LONGEST_INSTRUCTION] {
+    let mut code = [0; PAGE_SIZE as usize + LONGEST_INSTRUCTION];
+    memory.read_at(RamOffset(page as u64 * PAGE_SIZE), &mut code[..PAGE_SIZE as usize]);
+    if let Some(second) = second {
+        memory.read_at(second, &mut code[PAGE_SIZE as usize..]);
+    }
+    code
 }

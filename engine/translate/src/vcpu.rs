@@ -13,15 +13,15 @@
 use std::io;
 use std::sync::Arc;
 
-use base::{GuestMemory, PAGE_SIZE, RamOffset};
+use base::{Enlisted, GuestMemory, PAGE_SIZE, RamOffset, Runner};
 use engine::{Attention, Board, Budget, CpuModel, EngineError, Exit, Statistics, Vcpu};
 use iced_x86::{Decoder, DecoderError, Instruction, InstructionInfoFactory, OpAccess, Register};
-use interpret::{Facts, Flush, Prepared, Tier};
+use interpret::{Facts, Flush, Mapped, Prepared, Tier};
 use x86::CpuState;
 use x86::flags::{AC, DF, IF, RESERVED_ONE, RF, STATUS, VM};
 use x86::paging::is_canonical;
 
-use crate::context::{Contexts, View, Views};
+use crate::context::{Contexts, View, Views, contexts_each};
 use crate::counter::Counter;
 use crate::counts::Counts;
 use crate::emit::block::{Goal, Key, POLL_BYTES, Surroundings};
@@ -32,6 +32,7 @@ use crate::frame::{ExitKind, FramePage, Line};
 use crate::host;
 use crate::map::{NOWHERE, PAGE_BITS, WIDE_TABLE_AT, WRITE_TABLE_AT};
 use crate::signal;
+use crate::station::{Pages, Station};
 use crate::store::{Source, Store};
 
 /// Pages on each side of a missed one that are filled with it.
@@ -59,8 +60,9 @@ pub(crate) struct Translated {
     pcid: u64,
     /// The host's x87 holds the guest's.
     x87_here: bool,
-    /// [`base::Watch::hits`] when the store was last checked.
-    hits: u64,
+    /// Where other threads leave what they want, and how the watch knows us.
+    station: Arc<Station>,
+    enlisted: Enlisted,
     /// The host offset of the instruction that started again after the last fill of the map.
     last_fill: u32,
     counts: Counts,
@@ -146,13 +148,19 @@ impl Translated {
         ring::forget(fields);
         let tier = Tier::new(index, model, Arc::clone(memory), Arc::clone(attention), Arc::clone(board));
         let pages = (memory.size() / PAGE_SIZE) as usize;
-        let poll = PollSwitch(frame.address());
-        attention.set_kick(Some(Box::new(move || poll.alarm())));
+        let most = contexts_each(model.vcpus).ok_or_else(|| io::Error::other("too many vCPUs"))?;
+        if model.vcpus > 1 {
+            memory.watch().share();
+        }
+        let station = Arc::new(Station::new(frame.address()));
+        let enlisted = memory.watch().enlist(Arc::clone(&station) as Arc<dyn Runner>);
+        let kicked = Arc::clone(&station);
+        attention.set_kick(Some(Box::new(move || kicked.alarm())));
         Ok(Self {
             tier: Box::new(tier),
             memory: Arc::clone(memory),
             attention: Arc::clone(attention),
-            contexts: Contexts::new(memory.host_base().as_ptr() as u64, guard, pages),
+            contexts: Contexts::new(most, memory.host_base().as_ptr() as u64, guard, pages),
             frame,
             store: Store::new()?,
             sites: Sites::default(),
@@ -161,9 +169,10 @@ impl Translated {
             host_avx: u32::from(std::arch::is_x86_feature_detected!("avx")),
             modes: Modes::default(),
             pcid: 0,
-            counter: Counter::supported().then(|| Counter::new(|| board.tsc())),
+            counter: Counter::supported(model.vcpus).then(|| Counter::new(|| board.tsc())),
             x87_here: false,
-            hits: 0,
+            station,
+            enlisted,
             last_fill: u32::MAX,
             counts: Counts::default(),
         })
@@ -178,7 +187,7 @@ impl Translated {
         }
         loop {
             self.carry_out_flushes();
-            if self.drop_stale() {
+            if self.carry_out_orders() {
                 resume = Resume::Dispatch;
             }
             if left == 0 {
@@ -231,7 +240,10 @@ impl Translated {
                     self.store.cache.address(block.near() + POLL_BYTES)
                 }
             };
-            self.enter(entry, views, &facts, counted);
+            if !self.enter(entry, views, &facts, counted) {
+                resume = Resume::Dispatch;
+                continue;
+            }
             let after = self.tier.facts();
             self.contexts.enter(View::of(&after), &self.frame)?;
             resume = match self.left(&mut left, counted)? {
@@ -276,18 +288,18 @@ impl Translated {
         }
     }
 
-    /// Throws away blocks whose code was written. True if there may have been some.
-    fn drop_stale(&mut self) -> bool {
-        let hits = self.memory.watch().hits();
-        if hits == self.hits {
-            return false;
+    /// Does what other threads have asked for. True if blocks may be gone.
+    fn carry_out_orders(&mut self) -> bool {
+        let Some(orders) = self.station.take() else { return false };
+        match orders.forbidden {
+            Pages::Some(pages) => pages.into_iter().for_each(|page| self.contexts.forbid_writes(page)),
+            Pages::All => self.contexts.forget(),
         }
-        self.hits = hits;
-        self.store.drop_stale(&self.memory);
+        self.store.drop_stale(&self.memory, orders.stale);
         true
     }
 
-    /// The number of the block at RIP, translated if need be; `None` if the fetch faults.
+    /// The number of the block at RIP, translated if need be; `None` if the fetch faults or the code is being written.
     fn block_here(&mut self, facts: &Facts, single: bool) -> Option<usize> {
         let rip = self.tier.rip();
         let at = self.tier.code_at(rip)?;
@@ -300,7 +312,7 @@ impl Translated {
         if left < LONGEST_INSTRUCTION && self.runs_on(at, left) {
             second = Some(self.tier.code_at(rip.wrapping_add(left))?);
         }
-        Some(self.block_at(&Source { at, second, key }))
+        self.block_at(&Source { at, second, key })
     }
 
     /// Does the instruction at `at` need more than the `left` bytes of its page?
@@ -313,11 +325,11 @@ impl Translated {
         decoder.last_error() == DecoderError::NoMoreBytes
     }
 
-    fn block_at(&mut self, source: &Source) -> usize {
+    fn block_at(&mut self, source: &Source) -> Option<usize> {
         if let Some(number) = self.store.find(source.at, source.key)
             && self.store.second(number) == source.second.map(RamOffset::page)
         {
-            return number;
+            return Some(number);
         }
         if self.store.is_full() {
             self.store.clear();
@@ -329,16 +341,12 @@ impl Translated {
             page: source.at.page(),
             fast_extract: self.fast_extract,
         };
-        let (number, newly_watched) = self.store.translate(&self.memory, source, &around);
-        for page in newly_watched.into_iter().flatten() {
-            self.contexts.forbid_writes(page);
-        }
-        number
+        self.store.translate(&self.memory, &self.enlisted, source, &around)
     }
 
-    /// Executes translated code until it leaves.
+    /// Executes translated code until it leaves. False if it was not entered because somebody wants something.
     #[allow(unsafe_code)]
-    fn enter(&mut self, entry: u64, views: Views, facts: &Facts, counted: bool) {
+    fn enter(&mut self, entry: u64, views: Views, facts: &Facts, counted: bool) -> bool {
         if !self.x87_here {
             enter::load_x87(self.tier.fpu());
             self.x87_here = true;
@@ -382,14 +390,12 @@ impl Translated {
             ring::forget(frame);
         }
         frame.entry = entry;
-        // Calm, unless somebody has raised something since it was last looked at.
-        let poll = PollSwitch(self.frame.address());
-        poll.calm();
-        if self.attention.any() {
-            poll.alarm();
+        if !self.station.enter(|| self.attention.any()) {
+            return false;
         }
         // SAFETY: `guard` is in force; the frame is filled in; `entry` is in a live block.
         unsafe { enter::enter(self.frame.address()) };
+        self.station.leave();
         let frame = self.frame.frame();
         let (registers, flags, interrupts) = (frame.gpr, frame.flags, frame.interrupts);
         let system = frame.system_flags | interrupts | frame.ac;
@@ -402,6 +408,7 @@ impl Translated {
             self.tier.after_fast_call(user);
         }
         self.tier.set_bases(fs_base, gs_base, kernel_gs_base);
+        true
     }
 
     /// Answers why translated code came back.
@@ -444,7 +451,7 @@ impl Translated {
                         if !counted {
                             let at = ram.plus(u64::from(offset));
                             let number = self.block_at(&Source { at, second: None, key });
-                            if self.store.flushes == flushes {
+                            if let Some(number) = number.filter(|_| self.store.flushes == flushes) {
                                 self.store.connect(link, number);
                             }
                         }
@@ -503,8 +510,7 @@ impl Translated {
             avx: facts.avx,
             direction,
             at: None,
-            counter: !(facts.user && facts.no_counter)
-                && !single
+            counter: !(single || facts.user && facts.no_counter)
                 && self.counter.as_ref().is_some_and(Counter::is_known),
             bases: facts.bases,
             single,
@@ -625,11 +631,11 @@ impl Translated {
                         Repair::Other
                     });
                 };
-                let watched = self.memory.watch().watched(mapped.page.page());
-                self.contexts.fill(linear, &mapped, !watched)?;
+                let granted = mapped.write && self.grant(&mapped, write);
+                self.contexts.fill(linear, &mapped, granted)?;
                 self.counts.fills += 1;
                 self.fill_around(linear)?;
-                if write && watched {
+                if write && !granted {
                     return Ok(Repair::Site(Site::Checked));
                 }
                 filled = true;
@@ -650,6 +656,11 @@ impl Translated {
         Ok(if filled { Repair::Filled } else { Repair::Other })
     }
 
+    /// May a page be entered for writes? `now` if one is about to happen.
+    fn grant(&self, mapped: &Mapped, now: bool) -> bool {
+        self.memory.watch().grant(&self.enlisted, mapped.page.page(), now)
+    }
+
     /// Fills the map around a page that was just missed: a signal costs as much as hundreds of entries.
     fn fill_around(&mut self, linear: u64) -> io::Result<()> {
         let page = linear & !(PAGE_SIZE - 1);
@@ -660,8 +671,8 @@ impl Translated {
                     continue;
                 }
                 if let Some(mapped) = self.tier.peek(near) {
-                    let watched = self.memory.watch().watched(mapped.page.page());
-                    self.contexts.fill(near, &mapped, !watched)?;
+                    let granted = mapped.write && self.grant(&mapped, false);
+                    self.contexts.fill(near, &mapped, granted)?;
                 }
             }
         }
@@ -736,37 +747,10 @@ fn spend(left: u64, done: u64) -> u64 {
     if left == u64::MAX { left } else { left.saturating_sub(done) }
 }
 
-/// Makes the poll of translated code fault or not.
-struct PollSwitch(*mut crate::frame::Frame);
-
-// SAFETY: only the one field is touched, by single stores.
-#[allow(unsafe_code)]
-unsafe impl Send for PollSwitch {}
-// SAFETY: as above.
-#[allow(unsafe_code)]
-unsafe impl Sync for PollSwitch {}
-
-impl PollSwitch {
-    #[allow(unsafe_code)] // a word of the frame that other threads write
-    fn set(&self, value: u64) {
-        // SAFETY: the frame outlives the switch: the vCPU takes the kick back before it goes.
-        unsafe { (&raw mut (*self.0).poll).write_volatile(value) };
-    }
-
-    fn alarm(&self) {
-        self.set(NOWHERE);
-    }
-
-    #[allow(unsafe_code)] // a word of the frame that other threads write
-    fn calm(&self) {
-        // SAFETY: as above.
-        self.set(unsafe { (&raw const (*self.0).calm.0).read_volatile() });
-    }
-}
-
 impl Drop for Translated {
     fn drop(&mut self) {
         self.attention.set_kick(None);
+        self.memory.watch().dismiss(&self.enlisted);
     }
 }
 
