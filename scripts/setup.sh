@@ -10,6 +10,7 @@ packages=(
     gcc        # links the programs
     libc6-dev  # the C library, and the static one for the programs inside guests
     git        # names the project's files
+    iproute2   # sets up the networks that tests of taps have to themselves
     qemu-utils # qemu-img judges the disk images we write
 )
 case ${1-} in

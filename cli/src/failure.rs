@@ -57,6 +57,16 @@ impl From<images::Error> for Failure {
     }
 }
 
+impl From<backend::net::Error> for Failure {
+    /// Messages of networks say what to do. What the user named is the user's mistake.
+    fn from(error: backend::net::Error) -> Self {
+        match error {
+            backend::net::Error::Host(_) => Self::host(error),
+            _ => Self::usage(error),
+        }
+    }
+}
+
 impl From<backend::block::Error> for Failure {
     /// Messages of disks have their advice behind a semicolon. What the user named is the user's mistake.
     fn from(error: backend::block::Error) -> Self {

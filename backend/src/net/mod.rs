@@ -14,6 +14,8 @@ mod frame;
 mod limited;
 mod mac;
 pub mod offload;
+mod open;
+mod spec;
 pub mod switch;
 pub mod tap;
 #[cfg(test)]
@@ -24,3 +26,5 @@ pub use captured::Captured;
 pub use frame::Frame;
 pub use limited::Limited;
 pub use mac::{Mac, NotAMac};
+pub use open::{Error, Opened, open};
+pub use spec::{Kind, Spec, SpecError};

@@ -5,6 +5,7 @@
 mod disk;
 mod duration;
 mod image;
+mod net;
 mod run;
 mod size;
 
@@ -15,6 +16,7 @@ use clap_complete::Shell;
 
 pub use disk::DiskCommand;
 pub use image::ImageCommand;
+pub use net::NetArgs;
 pub use run::{EngineChoice, RunArgs};
 pub use size::show as show_size;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use backend::block::Spec;
 use clap::{Args, ValueEnum};
 
-use super::{duration, size};
+use super::{NetArgs, duration, size};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -19,6 +19,7 @@ Examples:
   ringfence run debian --kernel ./bzImage -- uname -r
   ringfence run --kernel vmlinuz --initrd initrd.img --append 'console=ttyS0 panic=-1'
   ringfence run --disk data.img debian -- sh -c 'mount /dev/vda /mnt && ls /mnt'
+  ringfence run --publish 8080:80 debian -- httpd -f -h /etc
   ringfence run --timeout 60 memtest86+          a kernel without anything else
 
 ";
@@ -57,8 +58,16 @@ pub struct RunArgs {
     ///
     /// The image is raw unless it says format=qcow2: a format is never guessed from what a guest has written. A
     /// Linux guest sees /dev/vda, /dev/vdb and so on.
-    #[arg(short, long, value_name = "PATH[,format=raw|qcow2][,readonly][,serial=ID][,limit-iops=N][,limit-bw=SIZE]")]
+    #[arg(
+        short,
+        long,
+        value_name = "PATH[,format=raw|qcow2][,readonly][,serial=ID][,limit-iops=N][,limit-bw=SIZE]"
+    )]
     pub disk: Vec<Spec>,
+
+    /// Its networks
+    #[command(flatten)]
+    pub net: NetArgs,
 
     /// How many virtual CPUs
     #[arg(short = 'c', long, value_name = "N", default_value_t = 1)]

@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
+use agent::Network;
+use backend::net::{Kind, user};
 use images::{Image, Recipe, Store, Userspace};
 use machine::firmware::MOST_VCPUS;
 use machine::load::{self, KernelKind};
@@ -133,6 +135,23 @@ fn config(args: &RunArgs, command_line: String) -> VmConfig {
     }
 }
 
+/// What the guest's user space is told of its network, so that it need not ask.
+fn network(args: &RunArgs) -> Option<Network> {
+    let number = args.net.publisher();
+    let networks = args.net.networks();
+    let Kind::User { .. } = networks[number].kind else { return None };
+    // `none` is no interface.
+    let before = networks[..number].iter().filter(|spec| spec.kind != Kind::None).count();
+    let plan = user::Plan::default();
+    Some(Network {
+        interface: format!("eth{before}"),
+        address: plan.guest(),
+        bits: user::Plan::BITS,
+        router: plan.gateway(),
+        resolver: plan.resolver(),
+    })
+}
+
 fn of_selftest(args: &RunArgs) -> Plan {
     Plan {
         name: SELFTEST.to_owned(),
@@ -165,6 +184,11 @@ fn of_image(
     let Image { manifest, kernel: stored, initrd: own } = image;
     let userspace = if initrd.is_some() { Userspace::None } else { manifest.userspace };
     let mut command_line = manifest.command_line;
+    if userspace != Userspace::None
+        && let Some(network) = network(args)
+    {
+        command_line = format!("{command_line} {}{network}", Network::WORD);
+    }
     if let Some(append) = &args.append {
         command_line = format!("{command_line} {append}");
     }

@@ -19,9 +19,19 @@ set -f
 for word in $(cat /proc/cmdline); do
 	case $word in
 	ringfence.exec=*) script=${word#ringfence.exec=} ;;
+	ringfence.net=*) network=${word#ringfence.net=} ;;
 	esac
 done
 set +f
+
+# INTERFACE,ADDRESS/BITS,ROUTER,RESOLVER
+if [ -n "$network" ]; then
+	IFS=,
+	set -- $network
+	unset IFS
+	ip addr add "$2" dev "$1" && ip link set "$1" up && ip route add default via "$3"
+	echo "nameserver $4" >/etc/resolv.conf
+fi
 
 if [ -z "$script" ]; then
 	# cttyhack opens the console as the controlling terminal: Ctrl-C works.

@@ -37,6 +37,7 @@ pub(crate) fn ours(userspace: Userspace, agent: &[u8]) -> Result<Initramfs> {
     for (path, text) in ETC {
         root.file(path, 0o644, text.as_bytes().to_vec())?;
     }
+    root.file("etc/udhcpc/default.script", 0o755, include_bytes!("udhcpc.sh").to_vec())?;
     Ok(root)
 }
 
@@ -139,7 +140,17 @@ pub(crate) mod tests {
         assert_eq!(root.get("init"), Some(&agent()[..]));
         assert_eq!(root.get("bin/busybox"), Some(BUSYBOX));
         assert_eq!(root.get("etc/os-release"), Some(&b"ID=debian\n"[..]));
-        for path in ["bin/sh", "bin/[", "sbin", "usr/bin", "dev/console", "proc", "tmp", "etc/passwd"] {
+        for path in [
+            "etc/udhcpc/default.script",
+            "bin/sh",
+            "bin/[",
+            "sbin",
+            "usr/bin",
+            "dev/console",
+            "proc",
+            "tmp",
+            "etc/passwd",
+        ] {
             assert!(root.contains(path), "{path}");
         }
     }

@@ -70,6 +70,7 @@
 mod body;
 mod decoder;
 mod message;
+mod network;
 mod reply;
 mod request;
 mod session;
@@ -77,6 +78,7 @@ mod window;
 
 pub use decoder::{Decoder, ProtocolError};
 pub use message::{DATA_CHUNK, HELLO_MAGIC, MAX_BODY, Message, TooLong, VERSION};
+pub use network::{Network, NotANetwork};
 pub use reply::{Reply, Status};
 pub use request::Request;
 pub use session::{Command, SessionId, Variable, WindowSize};

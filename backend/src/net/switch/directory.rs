@@ -46,6 +46,12 @@ impl Directory {
     /// Bytes in a socket's address (`sun_path`, with the zero at its end), less a port's name.
     const LONGEST: usize = 108 - 1 - 18;
 
+    /// Can a switch have this name?
+    pub fn is_name(name: &str) -> bool {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        (1..=32).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(allowed)
+    }
+
     /// That of the switch of this name and of the user who runs this. It is made if it is not there.
     ///
     /// # Errors
@@ -64,8 +70,7 @@ impl Directory {
     /// # Errors
     /// As [`Directory::open`].
     pub fn below(root: &Path, name: &str) -> Result<Self, Error> {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        if !(1..=32).contains(&name.len()) || name.starts_with('.') || !name.bytes().all(allowed) {
+        if !Self::is_name(name) {
             return Err(Error::Name(name.to_owned()));
         }
         let mut path = root.to_owned();

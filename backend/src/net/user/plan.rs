@@ -33,6 +33,8 @@ impl Default for Plan {
 
 impl Plan {
     /// Bits of the network's mask.
+    pub const BITS: u8 = 24;
+    /// The mask.
     pub const MASK: Ipv4Addr = Ipv4Addr::new(255, 255, 255, 0);
     /// Bytes of IP that go to the guest and back in one frame, unless segmented.
     pub const MTU: usize = 1500;

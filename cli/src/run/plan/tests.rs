@@ -33,7 +33,10 @@ fn image(userspace: Userspace) -> Image {
 fn an_image_with_the_agent() {
     let args = args(&["test", "-m", "64M", "-c", "2", "--cpu", "x86-64-v2", "-a", "debug", "--", "true"]);
     let plan = of_image(&args, image(Userspace::Agent), None, None).unwrap();
-    assert_eq!(plan.config.command_line, "console=ttyS0 debug");
+    assert_eq!(
+        plan.config.command_line, "console=ttyS0 ringfence.net=eth0,10.0.2.15/24,10.0.2.2,10.0.2.3 debug",
+        "the user's words come last"
+    );
     assert_eq!((plan.config.memory, plan.config.vcpus), (64 << 20, 2));
     assert_eq!(plan.config.cpu, engine::CpuLevel::V2);
     assert_eq!((&*plan.images.kernel, plan.images.initrd.as_deref()), (&b"kernel"[..], Some(&b"initrd"[..])));
@@ -54,7 +57,11 @@ fn a_kernel_of_ones_own_keeps_the_user_space_and_an_initrd_replaces_it() {
 fn commands_without_the_agent() {
     let plan = of_image(&args(&["test", "--", "exit", "it's"]), image(Userspace::Shell), None, None).unwrap();
     assert_eq!(plan.way, Way::Exec);
-    assert!(plan.config.command_line.starts_with("console=ttyS0 ringfence.exec="));
+    assert!(
+        plan.config
+            .command_line
+            .starts_with("console=ttyS0 ringfence.net=eth0,10.0.2.15/24,10.0.2.2,10.0.2.3 ringfence.exec=")
+    );
     let long = "x".repeat(3000);
     for (line, userspace, words) in [
         (&["test", "--", &long][..], Userspace::Shell, "too long for this guest"),
@@ -102,4 +109,14 @@ fn kernels_alone() {
     let failure = of(&["--kernel", "/boot/mine"], b"#!/bin/sh\n").unwrap_err();
     assert_eq!(failure.status, 2);
     assert!(failure.message.starts_with("mine: this is not a kernel"), "{}", failure.message);
+}
+
+#[test]
+fn the_guest_is_told_of_the_network_that_it_has() {
+    let told = |line: &[&str]| network(&args(line)).map(|network| network.interface);
+    assert_eq!(told(&[]).as_deref(), Some("eth0"));
+    assert_eq!(told(&["--net", "none"]), None);
+    assert_eq!(told(&["--net", "switch=blue"]), None);
+    assert_eq!(told(&["--net", "switch=blue", "--net", "user"]).as_deref(), Some("eth1"));
+    assert_eq!(told(&["--net", "none", "--net", "user,limit-bw=1M"]).as_deref(), Some("eth0"));
 }

@@ -1,7 +1,9 @@
-//! The kernel command line: which device is the channel.
+//! The kernel command line: which device is the channel, and what the network is.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use ringfence_agent::Network;
 
 const CHANNEL: &str = "ringfence.channel=";
 const DEFAULT_CHANNEL: &str = "ttyS1";
@@ -11,10 +13,22 @@ pub fn channel() -> PathBuf {
     channel_in(&fs::read_to_string("/proc/cmdline").unwrap_or_default())
 }
 
+/// The network that the host describes, by `/proc/cmdline`; what is no network is passed over.
+pub fn network() -> Option<Network> {
+    network_in(&fs::read_to_string("/proc/cmdline").unwrap_or_default())
+}
+
 /// As for the kernel's own parameters, the last one counts.
+fn last<'a>(cmdline: &'a str, word: &str) -> Option<&'a str> {
+    cmdline.split_ascii_whitespace().filter_map(|found| found.strip_prefix(word)).next_back()
+}
+
+fn network_in(cmdline: &str) -> Option<Network> {
+    last(cmdline, Network::WORD)?.parse().ok()
+}
+
 fn channel_in(cmdline: &str) -> PathBuf {
-    let name = cmdline.split_ascii_whitespace().filter_map(|word| word.strip_prefix(CHANNEL)).next_back();
-    Path::new("/dev").join(name.unwrap_or(DEFAULT_CHANNEL))
+    Path::new("/dev").join(last(cmdline, CHANNEL).unwrap_or(DEFAULT_CHANNEL))
 }
 
 #[cfg(test)]
@@ -27,5 +41,13 @@ mod tests {
         assert_eq!(channel_in("console=ttyS0 ringfence.channel=vport0p1\n"), Path::new("/dev/vport0p1"));
         assert_eq!(channel_in("ringfence.channel=hvc0 ringfence.channel=hvc1"), Path::new("/dev/hvc1"));
         assert_eq!(channel_in("ringfence.channel=/dev/ttyS2"), Path::new("/dev/ttyS2"));
+    }
+
+    #[test]
+    fn the_network_is_a_parameter_without_one() {
+        let text = "eth0,10.0.2.15/24,10.0.2.2,10.0.2.3";
+        assert_eq!(network_in(&format!("panic=-1 ringfence.net={text}\n")).unwrap().to_string(), text);
+        assert_eq!(network_in("panic=-1 ringfence.net=eth0"), None);
+        assert_eq!(network_in("panic=-1"), None);
     }
 }

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -75,14 +76,53 @@ pub fn reap(block: bool) -> io::Result<Option<(u32, Status)>> {
     }
 }
 
-/// Sets IFF_UP on a network interface, by any socket. `name` is cut to the 15 bytes that a name can have.
-pub fn bring_up(socket: &impl AsRawFd, name: &str) -> io::Result<()> {
+/// A request about an interface. `name` is cut to the 15 bytes that a name can have.
+fn interface_request(name: &str) -> libc::ifreq {
     // SAFETY: `ifreq` is plain bytes and integers; all zeros is a value of it.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     let room = request.ifr_name.len() - 1;
     for (to, from) in request.ifr_name[..room].iter_mut().zip(name.bytes()) {
         *to = from.cast_signed();
     }
+    request
+}
+
+/// An address in the C structure for any.
+fn sockaddr(address: Ipv4Addr) -> libc::sockaddr {
+    // The port's two bytes, then the address's four.
+    let mut data = [0; 14];
+    for (to, from) in data[2..6].iter_mut().zip(address.octets()) {
+        *to = from.cast_signed();
+    }
+    libc::sockaddr { sa_family: libc::AF_INET as libc::sa_family_t, sa_data: data }
+}
+
+/// Gives a network interface an address and a mask, by any socket.
+pub fn set_address(socket: &impl AsRawFd, name: &str, address: Ipv4Addr, mask: Ipv4Addr) -> io::Result<()> {
+    let mut request = interface_request(name);
+    for (code, value) in [(libc::SIOCSIFADDR, address), (libc::SIOCSIFNETMASK, mask)] {
+        request.ifr_ifru.ifru_addr = sockaddr(value);
+        // SAFETY: both calls read one `ifreq` from the pointer, which lives across them.
+        check(unsafe { libc::ioctl(socket.as_raw_fd(), code, &raw const request) })?;
+    }
+    Ok(())
+}
+
+/// Sends what has no other way to this router, by any socket.
+pub fn add_default_route(socket: &impl AsRawFd, router: Ipv4Addr) -> io::Result<()> {
+    // SAFETY: `rtentry` is plain integers and a pointer that may be null; all zeros is a value of it.
+    let mut route: libc::rtentry = unsafe { std::mem::zeroed() };
+    route.rt_dst = sockaddr(Ipv4Addr::UNSPECIFIED);
+    route.rt_genmask = sockaddr(Ipv4Addr::UNSPECIFIED);
+    route.rt_gateway = sockaddr(router);
+    route.rt_flags = libc::RTF_UP | libc::RTF_GATEWAY;
+    // SAFETY: the call reads one `rtentry` from the pointer, which lives across it.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCADDRT, &raw const route) })
+}
+
+/// Sets IFF_UP on a network interface, by any socket.
+pub fn bring_up(socket: &impl AsRawFd, name: &str) -> io::Result<()> {
+    let mut request = interface_request(name);
     // SAFETY: both calls take a pointer to one `ifreq`, which lives across them.
     check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request) })?;
     // SAFETY: the call above succeeded, so it is the flags that the union holds.
