@@ -109,7 +109,8 @@ impl Counter {
     }
 }
 
-fn ticks() -> u64 {
+/// The host's time-stamp counter.
+pub(crate) fn ticks() -> u64 {
     // SAFETY: every x86-64 CPU has a time-stamp counter; Linux lets programs read it.
     #[allow(unsafe_code)]
     unsafe {

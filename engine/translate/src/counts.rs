@@ -12,6 +12,8 @@ pub(crate) struct Counts {
     interpreted: FxHashMap<u64, u64>,
     /// Pages entered into the map after a fault.
     pub fills: u64,
+    /// Pages entered into the map before the fault: the guest returned from a page fault for them.
+    pub anticipated: u64,
     /// Faults of the poll: somebody wanted attention.
     pub polls: u64,
     /// Faults of sites that were misaligned, or touched a device or a page under watch.
@@ -48,6 +50,7 @@ impl Counts {
             ("exits: fault".to_owned(), exit(ExitKind::Fault)),
             ("exits: checked access".to_owned(), exit(ExitKind::Missed)),
             ("faults: map filled".to_owned(), self.fills),
+            ("faults: spared".to_owned(), self.anticipated),
             ("faults: attention".to_owned(), self.polls),
             ("faults: awkward site".to_owned(), self.site_faults),
             ("faults: guest exception".to_owned(), self.odd_faults),

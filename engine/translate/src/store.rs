@@ -293,6 +293,15 @@ impl Store {
         self.invalidated += 1;
     }
 
+    /// Throws away the blocks in which the instruction at this offset of a RAM page is translated.
+    pub fn invalidate_at(&mut self, page: usize, offset: u16) {
+        let Some(code) = self.pages.get(&page) else { return };
+        let has = |&&number: &&usize| self.blocks[number].sites.iter().any(|&(_, site)| site == offset);
+        for number in code.blocks.values().filter(has).copied().collect::<Vec<_>>() {
+            self.invalidate(number);
+        }
+    }
+
     /// Throws away the blocks of these pages whose code was written.
     pub fn drop_stale(&mut self, memory: &GuestMemory, pages: Pages) {
         let pages = match pages {

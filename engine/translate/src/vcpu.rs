@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use base::{Enlisted, GuestMemory, PAGE_SIZE, RamOffset, Runner};
 use engine::{Attention, Board, Budget, CpuModel, EngineError, Exit, Statistics, Vcpu};
-use iced_x86::{Decoder, DecoderError, Instruction, InstructionInfoFactory, OpAccess, Register};
+use iced_x86::{Code, Decoder, DecoderError, Instruction, InstructionInfoFactory, OpAccess, Register};
 use interpret::{Facts, Flush, Mapped, Prepared, Tier};
 use x86::CpuState;
 use x86::flags::{AC, DF, IF, RESERVED_ONE, RF, STATUS, VM};
@@ -65,6 +65,8 @@ pub(crate) struct Translated {
     enlisted: Enlisted,
     /// The host offset of the instruction that started again after the last fill of the map.
     last_fill: u32,
+    /// The last instruction that got a page fault, and the address that it was for.
+    faulted: Option<(u64, u64)>,
     counts: Counts,
 }
 
@@ -174,6 +176,7 @@ impl Translated {
             station,
             enlisted,
             last_fill: u32::MAX,
+            faulted: None,
             counts: Counts::default(),
         })
     }
@@ -430,7 +433,7 @@ impl Translated {
             *left = spend(*left, 1);
         }
         Ok(Ok(match kind {
-            k if k == ExitKind::Call as u64 => return Ok(self.call(page, value as u32, left)),
+            k if k == ExitKind::Call as u64 => return self.call(page, value as u32, left),
             k if k == ExitKind::Interpret as u64 || k == ExitKind::InterpretFpu as u64 => {
                 self.tier.set_rip(page.wrapping_add(value & 0xffff));
                 self.counts.interpreted(value >> 16);
@@ -484,7 +487,7 @@ impl Translated {
     }
 
     /// Has the reference CPU execute an instruction of a block.
-    fn call(&mut self, page: u64, number: u32, left: &mut u64) -> Result<Resume, Exit> {
+    fn call(&mut self, page: u64, number: u32, left: &mut u64) -> io::Result<Result<Resume, Exit>> {
         let (block, call) = self.store.call(number);
         self.counts.interpreted(u64::from(call.prepared.code()));
         self.tier.set_rip(page.wrapping_add(u64::from(call.offset)));
@@ -492,13 +495,23 @@ impl Translated {
             self.store_x87();
         }
         *left = spend(*left, 1);
-        let follows = self.tier.execute(&call.prepared).inspect_err(|_| self.store_x87())?;
-        let Some(resume) = call.resume.filter(|_| follows) else { return Ok(Resume::Dispatch) };
+        let follows = match self.tier.execute(&call.prepared) {
+            Ok(follows) => follows,
+            Err(exit) => {
+                self.store_x87();
+                return Ok(Err(exit));
+            }
+        };
+        if call.prepared.code() == Code::Iretq as u16 && self.faulted.is_some() {
+            self.carry_out_flushes();
+            self.anticipate()?;
+        }
+        let Some(resume) = call.resume.filter(|_| follows) else { return Ok(Ok(Resume::Dispatch)) };
         let block = self.store.block(block);
         if self.key(&self.tier.facts(), false) != (Key { at: None, ..block.key }) {
-            return Ok(Resume::Dispatch);
+            return Ok(Ok(Resume::Dispatch));
         }
-        Ok(Resume::At(self.store.cache.address(block.host + resume)))
+        Ok(Ok(Resume::At(self.store.cache.address(block.host + resume))))
     }
 
     /// What translations depend on now.
@@ -562,16 +575,22 @@ impl Translated {
             self.counts.polls += 1;
             return Ok(Ok(Resume::Dispatch));
         }
-        match self.repair(ram_page, offset)? {
+        let repair = self.repair(ram_page, offset)?;
+        if matches!(repair, Repair::Filled | Repair::PageFault(_)) {
+            self.note_haste(number, offset);
+        }
+        match repair {
             // Whatever faults again right after a fill needs something else: nothing may loop here.
             Repair::Filled if self.last_fill != start => {
                 self.last_fill = start;
                 return Ok(Ok(Resume::At(self.store.cache.address(start))));
             }
             Repair::Filled => {}
-            Repair::Other => {
+            Repair::PageFault(linear) => {
                 self.counts.odd_faults += 1;
+                self.faulted = Some((self.tier.rip(), linear));
             }
+            Repair::Other => self.counts.odd_faults += 1,
             Repair::Site(site) => {
                 self.counts.site_faults += 1;
                 // A checked site has learnt what there is to learn.
@@ -585,6 +604,36 @@ impl Translated {
             return Ok(Err(exit));
         }
         Ok(Ok(Resume::Dispatch))
+    }
+
+    /// A site has faulted: has it done so often, or others no more?
+    fn note_haste(&mut self, number: usize, offset: u16) {
+        let now = crate::counter::ticks();
+        if self.sites.hasty.note((self.store.block(number).page, offset), now) {
+            self.store.invalidate(number);
+        }
+        for (page, offset) in self.sites.hasty.sober(now) {
+            self.store.invalidate_at(page, offset);
+        }
+    }
+
+    /// The guest has returned to an instruction. If that got a page fault, the access will come again and find its page:
+    /// enters it into the map beforehand.
+    fn anticipate(&mut self) -> io::Result<()> {
+        let Some((rip, linear)) = self.faulted else { return Ok(()) };
+        if rip != self.tier.rip() {
+            return Ok(());
+        }
+        self.faulted = None;
+        let view = View::of(&self.tier.facts());
+        self.contexts.enter(view, &self.frame)?;
+        if let Some(mapped) = self.tier.peek(linear) {
+            let granted = mapped.write && self.grant(&mapped, false);
+            self.contexts.fill(linear, &mapped, granted)?;
+            self.counts.anticipated += 1;
+            self.fill_around(linear)?;
+        }
+        Ok(())
     }
 
     /// Finds out what the instruction at RIP wanted of memory, and fills the map if that is all it needs.
@@ -628,7 +677,7 @@ impl Translated {
                     return Ok(if self.tier.is_device(linear, write) {
                         Repair::Site(Site::Checked)
                     } else {
-                        Repair::Other
+                        Repair::PageFault(linear)
                     });
                 };
                 let granted = mapped.write && self.grant(&mapped, write);
@@ -736,6 +785,8 @@ struct Modes {
 enum Repair {
     /// The map was filled: the instruction can start again.
     Filled,
+    /// The guest gets a page fault for this address.
+    PageFault(u64),
     /// The reference CPU shall find out.
     Other,
     /// The site would be better served otherwise.

@@ -7,6 +7,7 @@ mod branch;
 mod call;
 mod copy;
 mod flag;
+mod hasty;
 pub(crate) mod listing;
 mod operand;
 pub(crate) mod ring;

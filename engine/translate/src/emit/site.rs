@@ -2,6 +2,8 @@
 
 use rustc_hash::FxHashMap;
 
+use super::hasty::Hasty;
+
 pub(crate) use super::operand::Site;
 
 /// Misses after which a site is translated anew.
@@ -13,11 +15,16 @@ const MOST: usize = 1 << 16;
 #[derive(Default)]
 pub(crate) struct Sites {
     known: FxHashMap<(usize, u16), (u8, Site)>,
+    /// Those that fault often.
+    pub hasty: Hasty,
 }
 
 impl Sites {
     /// How a site is to be translated.
     pub fn get(&self, page: usize, offset: u16) -> Site {
+        if self.hasty.is((page, offset)) {
+            return Site::Checked;
+        }
         match self.known.get(&(page, offset)) {
             Some(&(misses, site)) if misses >= PATIENCE => site,
             _ => Site::Aligned,
