@@ -149,9 +149,12 @@ pub(crate) struct Emitter<'a> {
     pub encoder: iced_x86::Encoder,
     pub info: InstructionInfoFactory,
     pub surroundings: &'a dyn Surroundings,
+    /// The page's bytes.
+    pub page: &'a [u8],
     /// The present instruction's bytes and offset.
     pub bytes: &'a [u8],
     pub offset: u16,
+    code: u16,
     pub site: Site,
     /// [`Surroundings::fast_extract`].
     pub fast_extract: bool,
@@ -159,7 +162,7 @@ pub(crate) struct Emitter<'a> {
     /// instruction.
     pub misses: Vec<(Hole, u16)>,
     /// Jumps to a stub that restores the flags and gives the instruction to the interpreter.
-    pub slow: Vec<(Hole, u16)>,
+    slow: Vec<(Hole, u32)>,
     /// The next instruction is HLT or another that must stay together with an STI before it.
     pub stays_together: bool,
     /// Stubs for returns to an offset: to be landed.
@@ -199,8 +202,10 @@ pub(crate) fn translate(
         encoder: iced_x86::Encoder::new(64),
         info: InstructionInfoFactory::new(),
         surroundings,
+        page: &page[..PAGE.min(page.len())],
         bytes: &[],
         offset: start,
+        code: 0,
         site: Site::Aligned,
         fast_extract: surroundings.fast_extract(),
         misses: Vec::new(),
@@ -238,7 +243,10 @@ impl<'a> Emitter<'a> {
                 break;
             }
             if count == most {
-                self.jump_within(at as u16);
+                match self.within(at as i64) {
+                    Some(next) => self.jump_within(next),
+                    None => self.jump_across(at as i64, key),
+                }
                 break;
             }
             decoder.decode_out(&mut instruction);
@@ -255,6 +263,7 @@ impl<'a> Emitter<'a> {
                 break;
             }
             self.bytes = &page[at..at + instruction.len()];
+            self.code = instruction.code() as u16;
             self.site = self.surroundings.site(self.offset);
             at += instruction.len();
             self.stays_together = must_follow_sti(page.get(at..).unwrap_or_default());
@@ -377,6 +386,11 @@ impl<'a> Emitter<'a> {
         }
     }
 
+    /// Where the hole leads, the flags come back from the frame, and the instruction is the reference CPU's.
+    pub fn go_slow(&mut self, hole: Hole) {
+        self.slow.push((hole, u32::from(self.code) << 16 | u32::from(self.offset)));
+    }
+
     /// Emits an exit.
     pub fn leave(&mut self, kind: ExitKind, value: u32) {
         self.asm.mov_imm32(C, kind.word(value));
@@ -393,10 +407,10 @@ impl<'a> Emitter<'a> {
             self.asm.store_frame(at!(fault_at), A);
             self.leave(ExitKind::Missed, u32::from(offset));
         }
-        for (hole, offset) in std::mem::take(&mut self.slow) {
+        for (hole, value) in std::mem::take(&mut self.slow) {
             self.asm.land(hole);
             self.asm.restore_flags(at!(saved_flags));
-            self.leave(ExitKind::Interpret, u32::from(offset));
+            self.leave(ExitKind::Interpret, value);
         }
         self.return_stubs(key);
         let mut links = Vec::with_capacity(self.links.len() + self.across.len());

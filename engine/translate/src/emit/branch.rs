@@ -11,7 +11,7 @@
 //!   hit: rcx ← C, C ← write table, jmp gs:[slot.host]          (the target's far entry)
 //! ```
 
-use iced_x86::{Code, Instruction, OpKind};
+use iced_x86::{Code, Decoder, DecoderError, Instruction, OpKind};
 use x86::paging::is_canonical;
 
 use super::assembler::{A, B, C};
@@ -21,6 +21,8 @@ use crate::frame::{ExitKind, at, gpr_at};
 use crate::map::JUMP_AT;
 
 const RSP: u8 = 4;
+/// SDM vol. 2, 2.3.11.
+const LONGEST_INSTRUCTION: usize = 15;
 
 impl Emitter<'_> {
     /// Jcc. Others that are conditional (LOOP, JRCXZ) are the interpreter's.
@@ -30,7 +32,7 @@ impl Emitter<'_> {
         }
         let condition = instruction.condition_code() as u8 - 1;
         let target = instruction.near_branch_target() as i64;
-        if let Some(target) = within(target) {
+        if let Some(target) = self.within(target) {
             let hole = self.asm.jcc(CONDITIONS[usize::from(condition)]);
             self.link(hole, target);
         } else {
@@ -47,7 +49,7 @@ impl Emitter<'_> {
         match instruction.code() {
             Code::Jmp_rel8_64 | Code::Jmp_rel32_64 => {
                 let target = instruction.near_branch_target() as i64;
-                match within(target) {
+                match self.within(target) {
                     Some(target) => self.jump_within(target),
                     None => self.jump_across(target, key),
                 }
@@ -56,7 +58,7 @@ impl Emitter<'_> {
                 let target = instruction.near_branch_target() as i64;
                 self.push_return(instruction, key);
                 self.expect_return(instruction.next_ip() as i32, key);
-                match within(target) {
+                match self.within(target) {
                     Some(target) => self.jump_within(target),
                     None => self.jump_across(target, key),
                 }
@@ -99,6 +101,21 @@ impl Emitter<'_> {
         Next::End
     }
 
+    /// The offset, if it lies in the page and the instruction there does not run on into the next page: that one's mapping
+    /// is not this block's business.
+    pub fn within(&self, target: i64) -> Option<u16> {
+        let offset = u16::try_from(target).ok().filter(|_| in_page(target))?;
+        let left = self.page.get(usize::from(offset)..)?;
+        if left.len() < LONGEST_INSTRUCTION {
+            let mut decoder = Decoder::new(64, left, self.surroundings.decoder_options());
+            let _ = decoder.decode();
+            if decoder.last_error() == DecoderError::NoMoreBytes {
+                return None;
+            }
+        }
+        Some(offset)
+    }
+
     /// Jumps to an offset of the same page.
     pub fn jump_within(&mut self, target: u16) {
         let hole = self.asm.jmp();
@@ -109,7 +126,7 @@ impl Emitter<'_> {
     /// one. By a link where the page and the target's are global, otherwise by the jump cache.
     pub fn jump_across(&mut self, target: i64, key: Key) {
         if let Some(page) = key.at
-            && within(target).is_none()
+            && !in_page(target)
             && key.jumps()
         {
             let target = page.wrapping_add(target as u64);
@@ -180,9 +197,9 @@ impl Emitter<'_> {
     }
 }
 
-/// The offset, if it lies in the page.
-fn within(target: i64) -> Option<u16> {
-    (0..4096).contains(&target).then_some(target as u16)
+/// Does the offset lie in the page?
+fn in_page(target: i64) -> bool {
+    (0..base::PAGE_SIZE as i64).contains(&target)
 }
 
 /// iced's condition codes (o, no, b, ae, e, ne, be, a, s, ns, p, np, l, ge, le, g) are in the order of

@@ -25,26 +25,25 @@ impl Emitter<'_> {
         if !key.user || key.direction {
             return Next::Interpret;
         }
-        let asm = &mut self.asm;
-        asm.save_flags(at!(saved_flags));
-        asm.compare_frame_zero(at!(call_target));
-        let off = asm.jcc(ZERO);
-        self.slow.push((off, self.offset));
-        asm.status_to_a(at!(saved_flags));
+                self.asm.save_flags(at!(saved_flags));
+        self.asm.compare_frame_zero(at!(call_target));
+        let off = self.asm.jcc(ZERO);
+        self.go_slow(off);
+        self.asm.status_to_a(at!(saved_flags));
         for part in [at!(system_flags), at!(interrupts), at!(ac)] {
-            asm.or_frame(A, part);
+            self.asm.or_frame(A, part);
         }
-        asm.mov(R11, A);
-        asm.load_frame(RCX, at!(page));
-        asm.lea(RCX, Some(RCX), None, next, true);
-        asm.load_frame(B, at!(system_flags));
-        asm.and_frame(B, at!(call_keeps));
-        asm.store_frame(at!(system_flags), B);
-        asm.store_frame_imm(at!(interrupts), 0);
-        asm.store_frame_imm(at!(ac), 0);
-        asm.store_frame_imm(at!(user), 0);
-        asm.store_frame_imm(at!(switched), 1);
-        asm.load_frame(A, at!(views));
+        self.asm.mov(R11, A);
+        self.asm.load_frame(RCX, at!(page));
+        self.asm.lea(RCX, Some(RCX), None, next, true);
+        self.asm.load_frame(B, at!(system_flags));
+        self.asm.and_frame(B, at!(call_keeps));
+        self.asm.store_frame(at!(system_flags), B);
+        self.asm.store_frame_imm(at!(interrupts), 0);
+        self.asm.store_frame_imm(at!(ac), 0);
+        self.asm.store_frame_imm(at!(user), 0);
+        self.asm.store_frame_imm(at!(switched), 1);
+        self.asm.load_frame(A, at!(views));
         self.switch_context();
         self.asm.load_frame(A, at!(call_target));
         // All arithmetic flags clear: 28 is positive, not zero, and has three bits set.
@@ -59,33 +58,32 @@ impl Emitter<'_> {
         if key.user || key.direction {
             return Next::Interpret;
         }
-        let asm = &mut self.asm;
-        asm.save_flags(at!(saved_flags));
-        asm.compare_frame_zero(at!(call_target));
-        let off = asm.jcc(ZERO);
-        self.slow.push((off, self.offset));
+                self.asm.save_flags(at!(saved_flags));
+        self.asm.compare_frame_zero(at!(call_target));
+        let off = self.asm.jcc(ZERO);
+        self.go_slow(off);
         // Only addresses of the lower half: the others are rare, and some are not canonical.
-        asm.mov(A, RCX);
-        asm.shift_right(A, 47);
-        let high = asm.jcc(NOT_ZERO);
-        self.slow.push((high, self.offset));
-        asm.test_imm32(R11, (flags::ALL & !LOADED) as u32);
-        let unusual = asm.jcc(NOT_ZERO);
-        self.slow.push((unusual, self.offset));
-        asm.test_imm32(R11, flags::IF as u32);
-        let masked = asm.jcc(ZERO);
-        asm.compare_frame_zero(at!(event_waits));
-        let waits = asm.jcc(NOT_ZERO);
-        self.slow.push((waits, self.offset));
-        asm.land(masked);
-        asm.mov(B, R11);
-        asm.and_imm32(B, flags::IF as u32);
-        asm.store_frame(at!(interrupts), B);
-        asm.store_frame_imm(at!(system_flags), flags::RESERVED_ONE as u32);
-        asm.store_frame_imm(at!(ac), 0);
-        asm.store_frame_imm(at!(user), 1);
-        asm.store_frame_imm(at!(switched), 1);
-        asm.load_frame(A, at!(user_view));
+        self.asm.mov(A, RCX);
+        self.asm.shift_right(A, 47);
+        let high = self.asm.jcc(NOT_ZERO);
+        self.go_slow(high);
+        self.asm.test_imm32(R11, (flags::ALL & !LOADED) as u32);
+        let unusual = self.asm.jcc(NOT_ZERO);
+        self.go_slow(unusual);
+        self.asm.test_imm32(R11, flags::IF as u32);
+        let masked = self.asm.jcc(ZERO);
+        self.asm.compare_frame_zero(at!(event_waits));
+        let waits = self.asm.jcc(NOT_ZERO);
+        self.go_slow(waits);
+        self.asm.land(masked);
+        self.asm.mov(B, R11);
+        self.asm.and_imm32(B, flags::IF as u32);
+        self.asm.store_frame(at!(interrupts), B);
+        self.asm.store_frame_imm(at!(system_flags), flags::RESERVED_ONE as u32);
+        self.asm.store_frame_imm(at!(ac), 0);
+        self.asm.store_frame_imm(at!(user), 1);
+        self.asm.store_frame_imm(at!(switched), 1);
+        self.asm.load_frame(A, at!(user_view));
         self.switch_context();
         self.asm.mov(A, R11);
         self.asm.load_status_from_a();

@@ -79,12 +79,12 @@ impl Emitter<'_> {
         self.asm.xor_frame(B, at!(ac));
         self.asm.and_imm32(B, (flags::ALL & !LOADED) as u32);
         let changes = self.asm.jcc(NOT_ZERO);
-        self.slow.push((changes, self.offset));
+        self.go_slow(changes);
         self.asm.test_imm32(A, flags::IF as u32);
         let off = self.asm.jcc(ZERO);
         self.asm.compare_frame_zero(at!(event_waits));
         let waits = self.asm.jcc(NOT_ZERO);
-        self.slow.push((waits, self.offset));
+        self.go_slow(waits);
         self.asm.land(off);
         self.asm.mov(B, A);
         self.asm.and_imm32(B, flags::IF as u32);

@@ -32,12 +32,13 @@ impl Emitter<'_> {
             return;
         }
         let (top, ring) = ring_at(key);
+        let within = self.within(i64::from(next));
         let asm = &mut self.asm;
         asm.load_frame(B, top);
         asm.lea(B, Some(B), None, RING_STEP, false);
         asm.movzx8(B, B);
         asm.store_frame(top, B);
-        match u16::try_from(next).ok().filter(|&next| u64::from(next) < base::PAGE_SIZE) {
+        match within {
             Some(offset) => {
                 match key.at {
                     Some(page) => asm.mov_imm64(A, !page.wrapping_add(u64::from(offset))),
@@ -51,7 +52,7 @@ impl Emitter<'_> {
                 let hole = asm.lea_hole(A);
                 self.returns.push((hole, offset));
             }
-            // Behind the page's end: whose mapping is not this block's business.
+            // Behind the page's end, or across it.
             None => {
                 asm.mov_imm32(A, 0);
                 asm.store_gs_b(ring, A);

@@ -119,7 +119,7 @@ impl Emitter<'_> {
         self.asm.load_frame(RCX, at!(rest));
         self.asm.test_self(RCX);
         let split = self.asm.jcc(NOT_ZERO);
-        self.slow.push((split, self.offset));
+        self.go_slow(split);
         self.asm.land(some);
     }
 

@@ -83,25 +83,24 @@ impl Emitter<'_> {
     /// A base ← a register. What is not canonical is for the reference CPU to refuse.
     fn take(&mut self, register: Register, field: i32) -> Next {
         let Some(number) = gpr_number(register) else { return Next::Interpret };
-        let asm = &mut self.asm;
         if is_spilled(number) {
-            asm.load_frame(A, gpr_at(number));
+            self.asm.load_frame(A, gpr_at(number));
         } else {
-            asm.mov(A, number);
+            self.asm.mov(A, number);
         }
         if register.size() == 4 {
-            asm.lea(A, Some(A), None, 0, false);
-            asm.store_frame(field, A);
+            self.asm.lea(A, Some(A), None, 0, false);
+            self.asm.store_frame(field, A);
             return Next::Following;
         }
         // Bits 47–63 alike: the sum with bit 47 has nothing above that.
-        asm.save_flags(at!(saved_flags));
-        asm.mov(B, A);
-        asm.shift_right_signed(B, 47);
-        asm.lea(B, Some(B), None, 1, true);
-        asm.shift_right(B, 1);
-        let odd = asm.jcc(NOT_ZERO);
-        self.slow.push((odd, self.offset));
+        self.asm.save_flags(at!(saved_flags));
+        self.asm.mov(B, A);
+        self.asm.shift_right_signed(B, 47);
+        self.asm.lea(B, Some(B), None, 1, true);
+        self.asm.shift_right(B, 1);
+        let odd = self.asm.jcc(NOT_ZERO);
+        self.go_slow(odd);
         self.asm.restore_flags(at!(saved_flags));
         self.asm.store_frame(field, A);
         self.restore_c();
