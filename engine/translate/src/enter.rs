@@ -97,15 +97,13 @@ pub(crate) unsafe extern "C" fn enter(frame: *mut Frame) {
     )
 }
 
-/// Leaves translated code: what [`Frame::leave`] points to. Reached by a jump with the guest's registers, and the reason
-/// in R13 ([`ExitKind::word`](crate::frame::ExitKind::word)).
+/// Leaves translated code: what [`Frame::leave`] points to. Reached by a jump with the guest's registers.
 ///
 /// # Safety
 /// Only translated code and the signal handler jump here.
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn leave() {
     naked_asm!(
-        "mov gs:[{exit}], r13",
         "mov gs:[{g} + 0], rax",
         "mov gs:[{g} + 8], rcx",
         "mov gs:[{g} + 16], rdx",
@@ -148,7 +146,6 @@ pub(crate) unsafe extern "C" fn leave() {
         "2:",
         "pop r15", "pop r14", "pop r13", "pop r12", "pop rbx", "pop rbp",
         "ret",
-        exit = const at!(exit),
         g = const at!(gpr),
         host_rsp = const at!(host_rsp),
         flags = const at!(flags),
@@ -170,10 +167,11 @@ pub(crate) unsafe extern "C" fn leave() {
 pub(crate) unsafe extern "C" fn no_return() {
     naked_asm!(
         "mov gs:[{target}], r15",
-        "mov r13d, {indirect}",
+        "mov qword ptr gs:[{kind}], {indirect}",
         "jmp gs:[{leave}]",
         target = const at!(target),
-        indirect = const crate::frame::ExitKind::Indirect.word(0),
+        kind = const at!(exit_kind),
+        indirect = const crate::frame::ExitKind::Indirect as u64,
         leave = const at!(leave),
     )
 }

@@ -98,8 +98,10 @@ pub(crate) struct Frame {
     pub beyond: u64,
     /// The routine that leaves translated code.
     pub leave: u64,
-    /// Why translated code was left: an [`ExitKind`], and above its [`KIND_BITS`] what belongs to it.
-    pub exit: u64,
+    /// Why translated code was left: an [`ExitKind`].
+    pub exit_kind: u64,
+    /// What belongs to it.
+    pub exit_value: u64,
     /// Host stack pointer to return to.
     pub host_rsp: u64,
     /// GS base to run under: the context.
@@ -154,9 +156,6 @@ pub(crate) struct Ring {
 const _: () = assert!(RING * RING_STEP as usize == 256 && size_of::<Return>() == RING_STEP as usize);
 const _: () = assert!(size_of::<Frame>() <= FRAME_BYTES);
 
-/// Bits of an [`ExitKind`].
-pub(crate) const KIND_BITS: u32 = 3;
-
 /// Why translated code was left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
@@ -178,14 +177,6 @@ pub(crate) enum ExitKind {
     InterpretFpu = 5,
     /// The reference CPU executes an instruction that was prepared for it: its number.
     Call = 7,
-}
-
-impl ExitKind {
-    /// What C holds when translated code leaves for this reason.
-    pub const fn word(self, value: u32) -> u32 {
-        assert!(value >> (32 - KIND_BITS) == 0);
-        value << KIND_BITS | self as u32
-    }
 }
 
 /// The offset of a field from GS.

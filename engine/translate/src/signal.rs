@@ -113,8 +113,10 @@ extern "C" fn handler(signal: i32, info: *mut libc::siginfo_t, context: *mut lib
         && rip.wrapping_sub(here.code) < here.len
     {
         // SAFETY: the guard keeps the frame alive; the thread was in translated code, so nobody has it borrowed.
-        unsafe { (*here.frame).fault_at = rip };
-        registers[libc::REG_R13 as usize] = i64::from(ExitKind::Fault.word(0));
+        unsafe {
+            (*here.frame).exit_kind = ExitKind::Fault as u64;
+            (*here.frame).fault_at = rip;
+        }
         registers[libc::REG_RIP as usize] = enter::leave as *const () as i64;
         return;
     }

@@ -28,7 +28,7 @@ use crate::emit::block::{Goal, Key, POLL_BYTES, Surroundings};
 use crate::emit::ring;
 use crate::emit::site::{Site, Sites};
 use crate::enter;
-use crate::frame::{ExitKind, FramePage, KIND_BITS, Line};
+use crate::frame::{ExitKind, FramePage, Line};
 use crate::host;
 use crate::map::{NOWHERE, PAGE_BITS, WIDE_TABLE_AT, WRITE_TABLE_AT};
 use crate::signal;
@@ -417,7 +417,7 @@ impl Translated {
     /// Answers why translated code came back.
     fn left(&mut self, left: &mut u64, counted: bool) -> io::Result<Result<Resume, Exit>> {
         let frame = self.frame.frame();
-        let (page, kind, value) = (frame.page, frame.exit & ((1 << KIND_BITS) - 1), frame.exit >> KIND_BITS);
+        let (page, kind, value) = (frame.page, frame.exit_kind, frame.exit_value);
         let (target, fault_at) = (frame.target, frame.fault_at);
         self.counts.exit(kind);
         if counted

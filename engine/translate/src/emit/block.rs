@@ -5,7 +5,7 @@
 //!   far entry:    lea B, [A - start]; mov gs:[page], B      from other pages; A holds the guest address
 //!   near entry:   mov B, gs:[poll]; mov B, [B]              faults when attention is wanted
 //!                 … instructions, side exits out of line …
-//!   exits:        mov C, why; jmp gs:[leave]
+//!   exits:        mov gs:[exit_kind], …; mov gs:[exit_value], …; jmp gs:[leave]
 //! ```
 //!
 //! A block knows the offset of its code in the page but not the page's address, so processes that map the page at
@@ -20,7 +20,7 @@ use iced_x86::{
 };
 use interpret::Prepared;
 
-use super::assembler::{A, Assembler, B, C, Hole};
+use super::assembler::{A, Assembler, B, Hole};
 use super::operand::Site;
 use crate::frame::{ExitKind, at};
 
@@ -393,7 +393,8 @@ impl<'a> Emitter<'a> {
 
     /// Emits an exit.
     pub fn leave(&mut self, kind: ExitKind, value: u32) {
-        self.asm.mov_imm32(C, kind.word(value));
+        self.asm.store_frame_imm(at!(exit_kind), kind as u32);
+        self.asm.store_frame_imm(at!(exit_value), value);
         self.asm.jump_frame(at!(leave));
     }
 
