@@ -26,7 +26,16 @@ impl Stage {
 
     /// `ringfence run --engine ENGINE --console-log LOG WORDS`: quiet, so that what is heard is the guest.
     pub fn ringfence<Word: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = Word>) -> Ringfence {
-        let run = Ringfence::new(["run", "--quiet", "--console-log"]).arg(self.console());
+        self.logged(&self.console(), words)
+    }
+
+    /// The same for a second machine, beside the first.
+    pub fn beside<Word: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = Word>) -> Ringfence {
+        self.logged(&self.path().join("beside.log"), words)
+    }
+
+    fn logged<Word: AsRef<OsStr>>(&self, log: &Path, words: impl IntoIterator<Item = Word>) -> Ringfence {
+        let run = Ringfence::new(["run", "--quiet", "--console-log"]).arg(log);
         match self.engine {
             Some(engine) => run.args(["--engine", engine.name]).args(words),
             None => run.args(words),

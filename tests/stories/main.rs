@@ -12,6 +12,7 @@ mod computing;
 mod ending;
 mod kernels;
 mod mistakes;
+mod networks;
 mod selftests;
 
 use std::process::ExitCode;
@@ -27,6 +28,7 @@ const STORIES: &[&[Story]] = &[
     ending::STORIES,
     kernels::STORIES,
     computing::STORIES,
+    networks::STORIES,
 ];
 
 fn main() -> ExitCode {
