@@ -9,6 +9,7 @@
 mod bare;
 mod command;
 mod computing;
+mod disks;
 mod ending;
 mod kernels;
 mod mistakes;
@@ -28,6 +29,7 @@ const STORIES: &[&[Story]] = &[
     ending::STORIES,
     kernels::STORIES,
     computing::STORIES,
+    disks::STORIES,
     networks::STORIES,
 ];
 
