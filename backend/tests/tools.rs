@@ -222,6 +222,11 @@ fn a_layer_takes_what_is_written_and_the_image_stays() {
         }
         check(&kept);
         same(&kept, Format::Qcow2, &model);
+        // Over anything else it would be garbage.
+        let other = Backing { path: directory.join("other"), format };
+        std::fs::copy(&path, &other.path).unwrap();
+        let error = Layer::Keep(&kept).open(&other, &Options::default()).unwrap_err();
+        assert!(error.to_string().contains("no layer over"), "{error}");
         assert!(before == std::fs::read(&path).unwrap());
     }
 }

@@ -4,18 +4,26 @@ use anyhow::Result;
 
 use crate::Ringfence;
 
-/// An engine, as the command line names it.
+/// An engine, and how many vCPUs the machines have that it runs.
 #[derive(Clone, Copy, Debug)]
 pub struct Engine {
+    /// As the names of tests have it.
+    pub label: &'static str,
     /// The value of `--engine`.
     pub name: &'static str,
-    /// How many vCPUs it can run.
-    pub vcpus: u32,
+    /// The value of `--vcpus` where a story does not care.
+    pub usual: u32,
+    /// And where it wants several.
+    pub most: u32,
 }
 
 impl Engine {
     /// The table.
-    pub const ALL: [Self; 2] = [Self { name: "interpret", vcpus: 4 }, Self { name: "translate", vcpus: 1 }];
+    pub const ALL: [Self; 3] = [
+        Self { label: "interpret", name: "interpret", usual: 1, most: 4 },
+        Self { label: "translate", name: "translate", usual: 1, most: 4 },
+        Self { label: "translate-2", name: "translate", usual: 2, most: 2 },
+    ];
 
     /// What this host lacks for it, in Ringfence's words; `None` if it runs.
     ///

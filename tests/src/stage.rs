@@ -24,13 +24,40 @@ impl Stage {
         Ok(Self { engine, folder: TempDir::new().context("cannot make a folder for a story")? })
     }
 
-    /// `ringfence run --engine ENGINE --console-log LOG WORDS`: quiet, so that what is heard is the guest.
+    /// `ringfence run --engine ENGINE --vcpus VCPUS --console-log LOG WORDS`: quiet, so that what is heard is the guest.
     pub fn ringfence<Word: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = Word>) -> Ringfence {
-        let run = Ringfence::new(["run", "--quiet", "--console-log"]).arg(self.console());
-        match self.engine {
-            Some(engine) => run.args(["--engine", engine.name]).args(words),
-            None => run.args(words),
+        self.logged(&self.console(), self.usual(), words)
+    }
+
+    /// The same for a second machine, beside the first.
+    pub fn beside<Word: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = Word>) -> Ringfence {
+        self.logged(&self.path().join("beside.log"), self.usual(), words)
+    }
+
+    /// The same with as many vCPUs as the engine is to run at most.
+    pub fn with_all_vcpus<Word: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = Word>) -> Ringfence {
+        self.logged(&self.console(), self.vcpus(), words)
+    }
+
+    fn usual(&self) -> u32 {
+        self.engine.map_or(1, |engine| engine.usual)
+    }
+
+    fn logged<Word: AsRef<OsStr>>(
+        &self,
+        log: &Path,
+        vcpus: u32,
+        words: impl IntoIterator<Item = Word>,
+    ) -> Ringfence {
+        let mut run = Ringfence::new(["run", "--quiet", "--console-log"]).arg(log);
+        if let Some(engine) = self.engine {
+            run = run.args(["--engine", engine.name]);
         }
+        // One is what Ringfence gives unasked.
+        if vcpus > 1 {
+            run = run.arg("--vcpus").arg(vcpus.to_string());
+        }
+        run.args(words)
     }
 
     /// `… debian -- sh -c SCRIPT`.
@@ -38,9 +65,9 @@ impl Stage {
         self.ringfence(["debian", "--", "sh", "-c", script])
     }
 
-    /// How many vCPUs the engine can run.
+    /// How many vCPUs the engine is to run at most.
     pub fn vcpus(&self) -> u32 {
-        self.engine.map_or(1, |engine| engine.vcpus)
+        self.engine.map_or(1, |engine| engine.most)
     }
 
     /// Puts a file into the folder.

@@ -46,7 +46,7 @@ impl Story {
 
     fn trial(self, engine: Option<Engine>) -> Trial {
         let name = match engine {
-            Some(engine) => format!("{}::{}", engine.name, self.name),
+            Some(engine) => format!("{}::{}", engine.label, self.name),
             None => self.name.to_owned(),
         };
         let tell = move || -> Result<()> { (self.plot)(&Stage::new(engine)?) };
@@ -63,7 +63,10 @@ mod tests {
         let names = |story: Story| -> Vec<String> {
             story.trials(&Engine::ALL).iter().map(|trial| trial.name().to_owned()).collect()
         };
-        assert_eq!(names(Story::each("a::b", |_| Ok(()))), ["interpret::a::b", "translate::a::b"]);
+        assert_eq!(
+            names(Story::each("a::b", |_| Ok(()))),
+            ["interpret::a::b", "translate::a::b", "translate-2::a::b"]
+        );
         assert_eq!(names(Story::once("a::b", |_| Ok(()))), ["a::b"]);
     }
 }

@@ -8,6 +8,7 @@ pub const STORIES: &[Story] = &[
     Story::each("command::debian_boots_without_a_complaint", debian_boots_without_a_complaint),
     Story::each("command::bytes_go_in_and_come_out", bytes_go_in_and_come_out),
     Story::each("command::a_script_on_standard_input", a_script_on_standard_input),
+    Story::each("command::a_shell_waits_for_its_jobs", a_shell_waits_for_its_jobs),
     Story::each("command::ctrl_c_interrupts_it", ctrl_c_interrupts_it),
     Story::each("command::that_does_not_exist", that_does_not_exist),
 ];
@@ -49,6 +50,12 @@ fn a_script_on_standard_input(stage: &Stage) -> Result<()> {
     let script = "echo one\necho two >&2\nfalse || exit 40\n";
     let ended = stage.ringfence(["debian"]).stdin(script).run()?.exits(40)?.prints("one\n")?;
     ensure!(ended.err() == "two\n", "{ended}");
+    Ok(())
+}
+
+fn a_shell_waits_for_its_jobs(stage: &Stage) -> Result<()> {
+    let script = "(sleep 0.2; exit 3) & sleep 0.1 & wait; wait $!; grep SigBlk /proc/self/status";
+    stage.shell(script).run()?.exits(0)?.prints("SigBlk:\t0000000000000000\n")?;
     Ok(())
 }
 

@@ -9,6 +9,7 @@ pub const STORIES: &[Story] = &[
     Story::each("computing::floating_point", floating_point),
     Story::each("computing::compression", compression),
     Story::each("computing::workout", workout),
+    Story::each("computing::cpus_against_each_other", cpus_against_each_other),
 ];
 
 /// The guest prints what the host prints.
@@ -62,5 +63,14 @@ fn workout(stage: &Stage) -> Result<()> {
     let native = Native::prepare()?.workout(&words)?.exits(0)?;
     let script = format!("cat > workout && chmod +x workout && ./workout {}", words.join(" "));
     stage.shell(&script).stdin(WORKOUT).run()?.prints(native.stdout)?.exits(0)?;
+    Ok(())
+}
+
+/// On all vCPUs: locked counters, mappings that change, code that others write, futexes, signals, all at once.
+fn cpus_against_each_other(stage: &Stage) -> Result<()> {
+    let script = "cat > workout && chmod +x workout && ./workout stress --seconds 5";
+    let run = stage.with_all_vcpus(["debian", "--", "sh", "-c", script]).stdin(WORKOUT);
+    let ended = run.run()?.exits(0)?;
+    ensure!(ended.out().lines().filter(|line| line.ends_with(": PASS")).count() == 7, "{ended}");
     Ok(())
 }

@@ -31,9 +31,12 @@ fn the_plainest_cpu(stage: &Stage) -> Result<()> {
 }
 
 fn all_vcpus(stage: &Stage) -> Result<()> {
-    let vcpus = stage.vcpus().to_string();
+    let vcpus = stage.vcpus();
     let script = "nproc; grep -c ^processor /proc/cpuinfo";
-    let words = ["debian", "--vcpus", &vcpus, "--", "sh", "-c", script];
-    stage.ringfence(words).run()?.exits(0)?.prints(format!("{vcpus}\n{vcpus}\n"))?;
+    stage
+        .with_all_vcpus(["debian", "--", "sh", "-c", script])
+        .run()?
+        .exits(0)?
+        .prints(format!("{vcpus}\n{vcpus}\n"))?;
     Ok(())
 }

@@ -9,9 +9,11 @@
 mod bare;
 mod command;
 mod computing;
+mod disks;
 mod ending;
 mod kernels;
 mod mistakes;
+mod networks;
 mod selftests;
 
 use std::process::ExitCode;
@@ -27,6 +29,8 @@ const STORIES: &[&[Story]] = &[
     ending::STORIES,
     kernels::STORIES,
     computing::STORIES,
+    disks::STORIES,
+    networks::STORIES,
 ];
 
 fn main() -> ExitCode {

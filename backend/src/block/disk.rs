@@ -62,13 +62,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
+    pub(super) fn new() -> io::Result<Self> {
+        let (bell, wake) = (Arc::new(Bell::new()?), Bell::new()?);
+        Ok(Self { inbox: Mutex::default(), bell, outbox: Mutex::default(), wake })
+    }
+
+    /// Completions that the front has not taken.
+    pub(super) fn completions(&self) -> MutexGuard<'_, Vec<Completion>> {
+        lock(&self.outbox)
+    }
+
     pub(super) fn inbox(&self) -> MutexGuard<'_, Inbox> {
         lock(&self.inbox)
     }
 
     pub(super) fn complete(&self, done: &mut Vec<Completion>) {
         if !done.is_empty() {
-            lock(&self.outbox).append(done);
+            self.completions().append(done);
             self.wake.ring();
         }
     }
@@ -89,18 +99,12 @@ impl Disk {
         open: impl FnOnce(&Arc<dyn Engine>) -> Result<Image>,
     ) -> Result<Self> {
         let host = |source: io::Error| Error::Io { doing: "starting a disk's thread".to_owned(), source };
-        let bell = Arc::new(Bell::new().map_err(host)?);
+        let shared = Arc::new(Shared::new().map_err(host)?);
         let engine = match options.threads {
-            true => Arc::new(Pool::new(&bell).map_err(host)?),
-            false => best(&bell).map_err(host)?,
+            true => Arc::new(Pool::new(&shared.bell).map_err(host)?),
+            false => best(&shared.bell).map_err(host)?,
         };
         let image = open(&engine)?;
-        let shared = Arc::new(Shared {
-            inbox: Mutex::default(),
-            bell,
-            outbox: Mutex::default(),
-            wake: Bell::new().map_err(host)?,
-        });
         let facts = facts(&image, &options.serial);
         let (for_worker, limits) = (Arc::clone(&shared), options.limits);
         let thread = std::thread::Builder::new()
@@ -159,7 +163,7 @@ impl Block for Disk {
 
     fn complete(&mut self, into: &mut Vec<Completion>) -> bool {
         self.shared.wake.answer();
-        let mut done = lock(&self.shared.outbox);
+        let mut done = self.shared.completions();
         self.under_way -= done.len();
         into.append(&mut done);
         false

@@ -22,6 +22,7 @@ use imago::storage::drivers::CommonStorageHelper;
 use imago::{Storage, StorageExt};
 
 use super::io::{Engine, Iovecs, Op, run};
+use super::qcow2::Order;
 use super::{Error, Result};
 
 /// Zeroes are written in pieces of this many bytes where the host cannot make them itself.
@@ -55,6 +56,8 @@ pub struct HostFile {
     most: AtomicU64,
     /// The library sees qcow2's dirty bit down.
     hide_dirty: bool,
+    /// What holds writes of its tables back.
+    order: Option<Arc<Order>>,
     engine: Arc<dyn Engine>,
     helper: CommonStorageHelper,
 }
@@ -100,7 +103,7 @@ impl HostFile {
         };
         let (size, most) = (AtomicU64::new(size), AtomicU64::new(size));
         let helper = CommonStorageHelper::default();
-        Ok(Self { file, path: path.to_owned(), size, most, hide_dirty: false, engine, helper })
+        Ok(Self { file, path: path.to_owned(), size, most, hide_dirty: false, order: None, engine, helper })
     }
 
     /// The file itself.
@@ -137,6 +140,11 @@ impl HostFile {
     /// and before writing we have counted.
     pub(super) fn hide_dirty(&mut self) {
         self.hide_dirty = true;
+    }
+
+    /// Lets `order` hold writes back.
+    pub(super) fn keep(&mut self, order: Arc<Order>) {
+        self.order = Some(order);
     }
 
     /// It was changed behind this value's back, which `size` is now its length.
@@ -276,6 +284,16 @@ impl Storage for HostFile {
 
     async unsafe fn pure_writev(&self, mut bufv: IoVector<'_>, mut offset: u64) -> io::Result<()> {
         self.end(offset, bufv.len())?;
+        if let Some(order) = &self.order {
+            let bytes = || {
+                let mut bytes = vec![0; bufv.len() as usize];
+                bufv.copy_into_slice(&mut bytes);
+                bytes
+            };
+            if order.holds(&self.file, offset, bytes)? {
+                return Ok(());
+            }
+        }
         while !bufv.is_empty() {
             // SAFETY: as above.
             let done =

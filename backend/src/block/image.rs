@@ -17,7 +17,7 @@ use tokio::sync::RwLock;
 
 use super::file::open_path;
 use super::io::{Engine, block_on};
-use super::qcow2::{Header, rebuild, set_dirty, vet};
+use super::qcow2::{Header, Order, rebuild, set_dirty, vet};
 use super::reach::{Identity, Reach};
 use super::{Access, Backing, Error, Format, HostFile, Result, SECTOR, Source};
 
@@ -39,6 +39,8 @@ pub struct Image {
     /// The file whose dirty bit is up.
     dirty: Option<File>,
     backed: bool,
+    /// What holds writes of its tables back, and the file they go to.
+    order: Option<(Arc<Order>, File)>,
     /// Clusters were allocated since the last flush: their data must be durable before the tables that name them are.
     allocated: AtomicBool,
     /// A flush failed: the host may have dropped what it could not write, so no later one can be believed.
@@ -93,6 +95,7 @@ impl Image {
             read_only: source.read_only,
             dirty: layer.dirty,
             backed: layer.backed,
+            order: layer.order,
             allocated: AtomicBool::new(false),
             failed: AtomicBool::new(false),
         }
@@ -161,22 +164,34 @@ impl Image {
         if self.read_only {
             return Ok(());
         }
-        let access = self.access.read().await;
         if self.failed.load(Ordering::SeqCst) {
             return Err(io::Error::other("an earlier flush failed"));
         }
-        let result = async {
-            if self.allocated.swap(false, Ordering::SeqCst) {
-                access.sync().await?;
-            }
-            access.flush().await?;
-            access.sync().await
-        }
-        .await;
+        let result = match self.write_tables().await {
+            Ok(()) => self.access.read().await.sync().await,
+            error => error,
+        };
         if result.is_err() {
             self.failed.store(true, Ordering::SeqCst);
         }
         result
+    }
+
+    /// Writes what the library has of tables in memory: alone, for a table that changes meanwhile could reach the file
+    /// before the counts that it needs.
+    async fn write_tables(&self) -> io::Result<()> {
+        if self.format == Format::Raw {
+            return Ok(());
+        }
+        let access = self.access.write().await;
+        if self.allocated.swap(false, Ordering::SeqCst) {
+            access.sync().await?;
+        }
+        access.flush().await?;
+        match &self.order {
+            Some((order, file)) => order.settle(file),
+            None => Ok(()),
+        }
     }
 
     /// Zeroes a range, and with `unmap` gives its space back where that is possible.
@@ -286,6 +301,7 @@ struct Layer {
     access: FormatAccess<HostFile>,
     dirty: Option<File>,
     backed: bool,
+    order: Option<(Arc<Order>, File)>,
 }
 
 fn open_raw(file: HostFile, access: Access) -> Result<Layer> {
@@ -294,7 +310,7 @@ fn open_raw(file: HostFile, access: Access) -> Result<Layer> {
     }
     let (doing, engine) = (format!("opening {}", file.path().display()), Arc::clone(file.engine()));
     let raw = block_on(&*engine, Raw::open_image(file, access == Access::Write)).map_err(Error::io(doing))?;
-    Ok(Layer { access: FormatAccess::new(raw), dirty: None, backed: false })
+    Ok(Layer { access: FormatAccess::new(raw), dirty: None, backed: false, order: None })
 }
 
 /// What is behind an image: how far it reaches, and what came before it.
@@ -331,17 +347,21 @@ fn open_qcow2(
     let path = file.path().to_owned();
     let refused = |reason| Error::Refused { path: path.clone(), reason };
     let host = || Error::io(format!("reading {}", path.display()));
-    let header = Header::read(file.file(), file.len()).map_err(host())?.map_err(refused)?;
+    let mut header = Header::read(file.file(), file.len()).map_err(host())?.map_err(refused)?;
+    let mut order = None;
     if access == Access::Write {
         if header.snapshots > 0 {
             return Err(refused(super::qcow2::Refused::Snapshots));
         }
         if header.dirty {
             count_again(&file, &header)?;
-        } else {
-            vet(file.file(), &header, file.len()).map_err(host())?.map_err(refused)?;
+            header = Header::read(file.file(), file.len()).map_err(host())?.map_err(refused)?;
         }
+        vet(file.file(), &header, file.len()).map_err(host())?.map_err(refused)?;
         file.allow(header.most(file.len()));
+        let keeper = Arc::new(Order::new(file.file(), &header).map_err(host())?);
+        file.keep(Arc::clone(&keeper));
+        order = Some((keeper, file.file().try_clone().map_err(host())?));
     }
     let backing = open_backing(&file, &header, named, behind)?;
     let backed = backing.is_some();
@@ -357,7 +377,7 @@ fn open_qcow2(
     if let Some(file) = &dirty {
         set_dirty(file, true).map_err(Error::io(format!("writing {}", path.display())))?;
     }
-    Ok(Layer { access: FormatAccess::new(qcow2), dirty, backed })
+    Ok(Layer { access: FormatAccess::new(qcow2), dirty, backed, order })
 }
 
 /// Puts the counts right of an image that was not closed.

@@ -13,15 +13,16 @@
 #![allow(unsafe_code)] // shows guest RAM to the format library; the argument is at `ranges`
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base::Buffer;
-use futures::executor::LocalPool;
+use futures::executor::{LocalPool, LocalSpawner};
 use futures::task::LocalSpawnExt;
 use imago::io_buffers::{IoVector, IoVectorMut};
 use nix::poll::{PollFd, PollFlags, ppoll};
@@ -29,66 +30,142 @@ use nix::sys::time::TimeSpec;
 use virtio::back::{Completion, Failure, Op, Request};
 
 use super::disk::Shared;
-use super::io::block_on;
+use super::io::{Engine, block_on};
 use super::limit::Limits;
 use super::{Image, SECTOR};
 
 /// How soon to ask again a kernel that takes no more.
 const SOON: Duration = Duration::from_millis(1);
 
-/// Serves an image until told to close it.
-pub(super) fn work(shared: &Shared, image: Image, mut limits: Limits) {
-    let (engine, began) = (Arc::clone(image.engine()), Instant::now());
-    let image = Rc::new(image);
+/// Requests that were taken and not completed, by tag.
+type Taken = RefCell<HashSet<u64>>;
+
+/// Serves an image until told to close it. Should that come to an end of its own, by a panic, the guest gets errors and
+/// the other devices live on.
+pub(super) fn work(shared: &Shared, image: Image, limits: Limits) {
+    let (path, taken) = (image.path().to_owned(), Taken::default());
+    let served = catch_unwind(AssertUnwindSafe(|| serve_all(shared, image, limits, &taken)));
+    if served.is_err() {
+        tracing::error!("the disk {} is gone: a fault in Ringfence; please report it", path.display());
+        refuse_all(shared, taken.take());
+    }
+}
+
+/// Fails all requests until told to end.
+fn refuse_all(shared: &Shared, mut tags: HashSet<u64>) {
+    loop {
+        shared.bell.answer();
+        let closing = {
+            let mut inbox = shared.inbox();
+            tags.extend(inbox.requests.drain(..).map(|request| request.tag));
+            inbox.closing
+        };
+        shared.complete(&mut tags.drain().map(|tag| Completion { tag, result: Err(Failure::Io) }).collect());
+        if closing {
+            return;
+        }
+        rest(shared, None);
+    }
+}
+
+fn serve_all(shared: &Shared, image: Image, limits: Limits, taken: &Taken) {
+    let engine = Arc::clone(image.engine());
+    let mut worker = Worker {
+        shared,
+        image: Rc::new(image),
+        limits,
+        began: Instant::now(),
+        taken,
+        waiting: VecDeque::new(),
+        running: 0,
+        done: Rc::default(),
+    };
     let mut pool = LocalPool::new();
-    let done = Rc::new(RefCell::new(Vec::new()));
-    let mut waiting = VecDeque::new();
-    let mut running = 0;
     loop {
         shared.bell.answer();
         engine.reap();
-        let closing = {
-            let mut inbox = shared.inbox();
-            waiting.extend(inbox.requests.drain(..));
-            inbox.closing
-        };
-        if closing {
-            // Nobody waits for them, and limits could hold them for long.
-            waiting.clear();
-        }
-        let mut wait = None;
-        while let Some(request) = waiting.pop_front() {
-            if let Err(until) = limits.begin(began.elapsed(), request.data.len()) {
-                waiting.push_front(request);
-                wait = Some(until.saturating_sub(began.elapsed()));
-                break;
-            }
-            let (image, done, tag) = (Rc::clone(&image), Rc::clone(&done), request.tag);
-            let task = async move {
-                let result = serve(&image, &request).await;
-                done.borrow_mut().push(Completion { tag: request.tag, result });
-            };
-            match pool.spawner().spawn_local(task) {
-                Ok(()) => running += 1,
-                // Only a pool that is gone takes no task.
-                Err(_) => shared.complete(&mut vec![Completion { tag, result: Err(Failure::Io) }]),
-            }
-        }
+        let closing = worker.take();
+        let mut wait = worker.start(&pool.spawner());
         pool.run_until_stalled();
-        running -= done.borrow().len();
-        shared.complete(&mut done.borrow_mut());
+        worker.tell();
         if !engine.submit() {
             wait = Some(SOON);
         }
-        if closing && running == 0 {
+        if closing && worker.running == 0 {
             break;
         }
         rest(shared, wait);
     }
     drop(pool);
-    if let Ok(image) = Rc::try_unwrap(image) {
-        let path = image.path().to_owned();
-        if let Err(error) = block_on(&*engine, image.close()) {
+    worker.close(&*engine);
+}
+
+/// Where requests are on their way from the inbox to the outbox.
+struct Worker<'a> {
+    shared: &'a Shared,
+    image: Rc<Image>,
+    limits: Limits,
+    /// Limits count time from here.
+    began: Instant,
+    taken: &'a Taken,
+    /// Held back by the limits.
+    waiting: VecDeque<Request>,
+    running: usize,
+    /// Done, and the front was not told yet.
+    done: Rc<RefCell<Vec<Completion>>>,
+}
+
+impl Worker<'_> {
+    /// Takes requests in. True if the disk is to be closed.
+    fn take(&mut self) -> bool {
+        let mut inbox = self.shared.inbox();
+        self.taken.borrow_mut().extend(inbox.requests.iter().map(|request| request.tag));
+        self.waiting.extend(inbox.requests.drain(..));
+        if inbox.closing {
+            // Nobody waits for them, and limits could hold them for long.
+            self.waiting.clear();
+        }
+        inbox.closing
+    }
+
+    /// Starts what the limits allow, and says how long the next has to wait.
+    fn start(&mut self, spawner: &LocalSpawner) -> Option<Duration> {
+        while let Some(request) = self.waiting.pop_front() {
+            let now = self.began.elapsed();
+            if let Err(until) = self.limits.begin(now, request.data.len()) {
+                self.waiting.push_front(request);
+                return Some(until.saturating_sub(now));
+            }
+            let (image, done, tag) = (Rc::clone(&self.image), Rc::clone(&self.done), request.tag);
+            let task = async move {
+                let result = serve(&image, &request).await;
+                done.borrow_mut().push(Completion { tag, result });
+            };
+            self.running += 1;
+            if spawner.spawn_local(task).is_err() {
+                // Only a pool that is gone takes no task.
+                self.done.borrow_mut().push(Completion { tag, result: Err(Failure::Io) });
+            }
+        }
+        None
+    }
+
+    /// Tells the front what is done.
+    fn tell(&mut self) {
+        let mut done = self.done.borrow_mut();
+        self.running -= done.len();
+        let mut taken = self.taken.borrow_mut();
+        for one in done.iter() {
+            taken.remove(&one.tag);
+        }
+        self.shared.complete(&mut done);
+    }
+
+    fn close(self, engine: &dyn Engine) {
+        let path = self.image.path().to_owned();
+        // The tasks are gone, and with them all other owners.
+        let Ok(image) = Rc::try_unwrap(self.image) else { return };
+        if let Err(error) = block_on(engine, image.close()) {
             tracing::error!("closing {}: {error}", path.display());
         }
     }
@@ -103,7 +180,8 @@ fn rest(shared: &Shared, wait: Option<Duration>) {
 
 /// Does one request.
 async fn serve(image: &Image, request: &Request) -> Result<(), Failure> {
-    let (at, len) = (request.sector * SECTOR, request.sectors * SECTOR);
+    // The front has checked them; if not, the image fails what is too far out.
+    let [at, len] = [request.sector, request.sectors].map(|sectors| sectors.saturating_mul(SECTOR));
     let result = match request.op {
         Op::Read => {
             let result = image.read(ranges_mut(&request.data), at).await;
@@ -139,4 +217,23 @@ fn ranges_mut(buffer: &Buffer) -> IoVectorMut<'_> {
         IoSliceMut::new(unsafe { std::slice::from_raw_parts_mut(range.iov_base.cast(), range.iov_len) })
     };
     IoVectorMut::from(buffer.iovecs().into_iter().map(slice).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::GuestMemory;
+
+    #[test]
+    fn a_disk_that_is_gone_fails_what_it_had_and_what_comes() {
+        let shared = Shared::new().unwrap();
+        let memory = Arc::new(GuestMemory::new(1 << 20).unwrap());
+        let request = Request { tag: 3, op: Op::Read, sector: 0, sectors: 0, data: Buffer::new(&memory) };
+        shared.inbox().requests.push(request);
+        shared.inbox().closing = true;
+        refuse_all(&shared, HashSet::from([1, 2]));
+        let mut tags: Vec<_> = shared.completions().drain(..).map(|done| (done.tag, done.result)).collect();
+        tags.sort_unstable_by_key(|(tag, _)| *tag);
+        assert_eq!(tags, [1, 2, 3].map(|tag| (tag, Err(Failure::Io))));
+    }
 }

@@ -85,6 +85,6 @@ impl CodeCache {
 
     /// Throws everything from `keep` on away.
     pub fn truncate(&mut self, keep: u32) {
-        self.used = keep as usize;
+        self.used = (keep as usize).next_multiple_of(16);
     }
 }

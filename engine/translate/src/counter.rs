@@ -170,7 +170,7 @@ mod tests {
             return;
         }
         let start = std::time::Instant::now();
-        let guest = || 1_000_000 + start.elapsed().as_nanos() as u64;
+        let guest = || 100_000_000_000 + start.elapsed().as_nanos() as u64;
         let mut page = FramePage::new().unwrap();
         let frame = page.frame();
         let mut counter = Counter::new(guest);
@@ -188,7 +188,7 @@ mod tests {
             last = shown;
         }
         assert!(last > 0);
-        counter.update(frame, 5, || guest() - 20_000_000);
+        counter.update(frame, 5, || guest() - 50_000_000_000);
         assert!(Counter::shown(frame, ticks()) < last, "the guest has set it back");
     }
 }

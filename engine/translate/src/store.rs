@@ -9,6 +9,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::cache::CodeCache;
 use crate::emit::block::{Call, Goal, Key, POLL_BYTES, Surroundings, translate};
 use crate::emit::listing::Listing;
+use crate::emit::shared::Shared;
 use crate::station::Pages;
 
 /// The longest instruction (SDM vol. 2, 2.3.11).
@@ -86,6 +87,8 @@ pub(crate) struct Source {
 /// All blocks of a vCPU.
 pub(crate) struct Store {
     pub cache: CodeCache,
+    /// What stands at the start of the cache.
+    shared: Shared,
     blocks: Vec<Block>,
     links: Vec<Link>,
     calls: Vec<(usize, Call)>,
@@ -103,8 +106,11 @@ pub(crate) struct Store {
 
 impl Store {
     pub fn new() -> io::Result<Self> {
+        let (mut cache, shared) = (CodeCache::new()?, Shared::new());
+        cache.append(&shared.code);
         Ok(Self {
-            cache: CodeCache::new()?,
+            cache,
+            shared,
             blocks: Vec::new(),
             links: Vec::new(),
             calls: Vec::new(),
@@ -166,6 +172,9 @@ impl Store {
         }
         let number = self.blocks.len();
         let host = self.cache.append(&emitted.code);
+        for jump in &emitted.to_shared {
+            self.cache.link(host + jump.at, self.shared.at(jump.place));
+        }
         tracing::trace!(target: "ringfence::blocks", "block at RAM {:#x}, {key:?}\n{}", at.0,
             Listing { page: code, emitted: &emitted, host });
         for link in &emitted.links {
@@ -326,7 +335,7 @@ impl Store {
 
     /// Throws everything away.
     pub fn clear(&mut self) {
-        self.cache.truncate(0);
+        self.cache.truncate(self.shared.code.len() as u32);
         self.blocks.clear();
         self.links.clear();
         self.calls.clear();

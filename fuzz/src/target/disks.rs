@@ -142,14 +142,21 @@ fn image(version: u64, refcount_order: u64, dirty: bool, behind: &[u8]) -> Vec<u
 }
 
 fn seeds() -> Vec<Vec<u8>> {
-    let scripts: [&[u8]; 3] = [
+    // Operation, sector, length: see `use_it`.
+    let scripts: [&[[u8; 4]]; 3] = [
+        &[[0, 0, 0, 9], [2, 9, 0, 3], [3, 7, 0, 0], [7, 0, 0, 0], [5, 6, 0, 8], [13, 2, 0, 4], [0, 6, 0, 9]],
+        &[[2, 64, 0, 255], [6, 3, 0, 255], [3, 2, 0, 255], [22, 8, 0, 255], [7, 0, 0, 0], [130, 2, 0, 1]],
         &[
-            0, 0, 0, 0, 9, 2, 1, 0, 3, 7, 0, 0, 0, 5, 4, 0, 7, 13, 2, 0, 4, 6, 0, 0, 9, 2, 60, 0, 20, 0, 0,
-            0, 255,
+            [2, 9, 0, 9],
+            [2, 30, 0, 9],
+            [2, 50, 0, 9],
+            [2, 70, 0, 9],
+            [2, 90, 0, 9],
+            [2, 110, 0, 9],
+            [7, 0, 0, 0],
         ],
-        &[0, 2, 64, 0, 7, 130, 3, 0, 255, 7, 0, 0, 0, 2, 0, 0, 255, 6, 8, 0, 255, 7, 0, 0, 0],
-        &[0, 2, 9, 0, 9, 2, 30, 0, 9, 2, 50, 0, 9, 2, 70, 0, 9, 2, 90, 0, 9, 2, 110, 0, 9, 7, 0, 0, 0],
     ];
+    let scripts = scripts.map(|steps| [&[0], &*steps.concat()].concat());
     let images = [
         image(3, 4, false, b""),
         image(3, 4, true, b""),
@@ -164,12 +171,25 @@ fn seeds() -> Vec<Vec<u8>> {
         input.resize(SCRIPT, 0);
         [&*input, image].concat()
     };
-    images.iter().flat_map(|image| scripts.map(|script| with(script, image))).collect()
+    images.iter().flat_map(|image| scripts.iter().map(|script| with(script, image))).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_scripts_write() {
+        for input in seeds().iter().take(3) {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&input[SCRIPT..]).unwrap();
+            let engine: Arc<dyn Engine> = Arc::new(Inline);
+            let copy = file.try_clone().unwrap();
+            let image = Image::open_file(copy, &Disk::new(path(), Format::Qcow2), &engine).unwrap();
+            block_on(&*engine, use_it(&image, &mut Source::new(&input[1..SCRIPT])));
+            assert!(file.metadata().unwrap().len() > input.len() as u64, "clusters are allocated");
+        }
+    }
 
     fn opened(image: &[u8]) -> bool {
         let mut file = tempfile::tempfile().unwrap();

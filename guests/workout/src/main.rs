@@ -1,7 +1,7 @@
 //! The workout: a program that asks much of a kernel and a CPU, and prints what it saw.
 //!
 //! ```text
-//! ringfence-workout FAMILY… [--scale N] [--stream MB]      FAMILY: all, or any of those in FAMILIES
+//! ringfence-workout FAMILY… [--scale N] [--stream MB] [--seconds N]      FAMILY: all, or any of those in FAMILIES
 //! ```
 //!
 //! It prints lines `family: name: value`. The values do not depend on the machine (no process numbers,
@@ -28,6 +28,7 @@ mod pipe;
 mod report;
 mod selfmod;
 mod signal;
+mod stress;
 mod threads;
 mod time;
 mod trap;
@@ -41,13 +42,15 @@ pub struct Scale {
     pub rounds: u32,
     /// The length of the stream to hash, in MiB.
     pub stream: u32,
+    /// How long everything happens at once, in seconds.
+    pub seconds: u32,
 }
 
 /// A family's name and its work.
 type Family = (&'static str, fn(&mut Report, &Scale) -> io::Result<()>);
 
 /// In the order in which `all` runs them.
-const FAMILIES: [Family; 9] = [
+const FAMILIES: [Family; 10] = [
     ("fork", fork::run),
     ("signal", signal::run),
     ("mmap", mmap::run),
@@ -57,6 +60,7 @@ const FAMILIES: [Family; 9] = [
     ("compute", compute::run),
     ("selfmod", selfmod::run),
     ("time", time::run),
+    ("stress", stress::run),
 ];
 
 fn main() -> ExitCode {
@@ -90,7 +94,7 @@ fn work(families: &[Family], scale: &Scale) -> ExitCode {
 }
 
 fn parse(arguments: &[String]) -> Result<(Vec<Family>, Scale), String> {
-    let mut scale = Scale { rounds: 1, stream: 4 };
+    let mut scale = Scale { rounds: 1, stream: 4, seconds: 2 };
     let mut families = Vec::new();
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
@@ -104,6 +108,7 @@ fn parse(arguments: &[String]) -> Result<(Vec<Family>, Scale), String> {
         match argument.as_str() {
             "--scale" => scale.rounds = number()?,
             "--stream" => scale.stream = number()?,
+            "--seconds" => scale.seconds = number()?,
             "all" => families.extend(FAMILIES),
             name => {
                 let family = FAMILIES.into_iter().find(|(family, _)| *family == name);
@@ -119,7 +124,7 @@ fn parse(arguments: &[String]) -> Result<(Vec<Family>, Scale), String> {
 
 fn usage() -> String {
     let names: Vec<&str> = FAMILIES.iter().map(|(name, _)| *name).collect();
-    format!("say which of: all, {} [--scale N] [--stream MB]", names.join(", "))
+    format!("say which of: all, {} [--scale N] [--stream MB] [--seconds N]", names.join(", "))
 }
 
 #[cfg(test)]
@@ -133,10 +138,13 @@ mod tests {
 
     #[test]
     fn families_and_amounts_are_arguments() {
-        assert_eq!(parsed("pipe fork").unwrap(), (vec!["pipe", "fork"], Scale { rounds: 1, stream: 4 }));
-        let (families, scale) = parsed("--scale 3 all --stream 64").unwrap();
+        assert_eq!(
+            parsed("pipe fork").unwrap(),
+            (vec!["pipe", "fork"], Scale { rounds: 1, stream: 4, seconds: 2 })
+        );
+        let (families, scale) = parsed("--scale 3 all --stream 64 --seconds 60").unwrap();
         assert_eq!(families.len(), FAMILIES.len());
-        assert_eq!(scale, Scale { rounds: 3, stream: 64 });
+        assert_eq!(scale, Scale { rounds: 3, stream: 64, seconds: 60 });
         for wrong in ["", "--scale 2", "dance", "all --scale", "all --scale 0", "all --stream x"] {
             assert!(parsed(wrong).is_err(), "{wrong}");
         }

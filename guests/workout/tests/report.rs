@@ -16,7 +16,9 @@ fn a_correct_machine_passes_and_repeats_itself() {
     let wrong: Vec<&str> = report.lines().filter(|line| line.contains("FAIL")).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(first.status.success());
-    for family in ["fork", "signal", "mmap", "pipe", "threads", "float", "compute", "selfmod", "time"] {
+    for family in
+        ["fork", "signal", "mmap", "pipe", "threads", "float", "compute", "selfmod", "time", "stress"]
+    {
         assert!(
             report.lines().filter(|line| line.starts_with(&format!("{family}: "))).count() > 5,
             "{family}"

@@ -484,6 +484,11 @@ impl Assembler {
         self.code[hole.0..hole.0 + 4].copy_from_slice(&displacement.to_le_bytes());
     }
 
+    /// Gives a hole its displacement.
+    pub fn patch(&mut self, hole: Hole, displacement: u32) {
+        self.code[hole.0..hole.0 + 4].copy_from_slice(&displacement.to_le_bytes());
+    }
+
     /// The position of a hole's displacement, for links that are patched later.
     pub fn position(hole: &Hole) -> usize {
         hole.0

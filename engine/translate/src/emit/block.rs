@@ -5,7 +5,7 @@
 //!   far entry:    lea B, [A - start]; mov gs:[page], B      from other pages; A holds the guest address
 //!   near entry:   mov B, gs:[poll]; mov B, [B]              faults when attention is wanted
 //!                 … instructions, side exits out of line …
-//!   exits:        mov gs:[exit_kind], …; mov gs:[exit_value], …; jmp gs:[leave]
+//!   exits:        mov B, …; jmp to the exit of the kind, which all blocks share (`shared`)
 //! ```
 //!
 //! A block knows the offset of its code in the page but not the page's address, so processes that map the page at
@@ -22,6 +22,7 @@ use interpret::Prepared;
 
 use super::assembler::{A, Assembler, B, Hole};
 use super::operand::Site;
+use super::shared::{Place, ToShared};
 use crate::frame::{ExitKind, at};
 
 const PAGE: usize = base::PAGE_SIZE as usize;
@@ -124,6 +125,7 @@ pub(crate) struct Emitted {
     pub sites: Vec<(u32, u16)>,
     pub links: Vec<Link>,
     pub calls: Vec<Call>,
+    pub to_shared: Vec<ToShared>,
 }
 
 /// What the translator must know about its surroundings.
@@ -169,6 +171,8 @@ pub(crate) struct Emitter<'a> {
     pub returns: Vec<(Hole, u16)>,
     links: Vec<(Hole, u16, u16)>,
     across: Vec<(Hole, u64, u16)>,
+    /// Jumps to the shared code.
+    pub to_shared: Vec<(Hole, Place)>,
     sites: Vec<(u32, u16)>,
     first_link: u32,
     calls: Vec<Call>,
@@ -214,6 +218,7 @@ pub(crate) fn translate(
         returns: Vec::new(),
         links: Vec::new(),
         across: Vec::new(),
+        to_shared: Vec::new(),
         sites: Vec::new(),
         first_link: first.0,
         calls: Vec::new(),
@@ -393,9 +398,9 @@ impl<'a> Emitter<'a> {
 
     /// Emits an exit.
     pub fn leave(&mut self, kind: ExitKind, value: u32) {
-        self.asm.store_frame_imm(at!(exit_kind), kind as u32);
-        self.asm.store_frame_imm(at!(exit_value), value);
-        self.asm.jump_frame(at!(leave));
+        self.asm.mov_imm32(B, value);
+        let hole = self.asm.jmp();
+        self.to_shared.push((hole, Place::Exit(kind)));
     }
 
     fn finish(mut self, near: u32, start: u16, end: usize, key: Key) -> Emitted {
@@ -432,7 +437,8 @@ impl<'a> Emitter<'a> {
             self.leave(ExitKind::Link, self.first_link + links.len() as u32);
             let other = self.asm.here() as u32;
             self.asm.mov_imm64(A, target);
-            self.jump_indirect(key);
+            let hole = self.asm.jmp();
+            self.to_shared.push((hole, Place::Jump));
             links.push(Link { at, stub, goal: Goal::Across { target, other }, forward: false });
         }
         let stale = self.asm.here() as u32;
@@ -445,6 +451,11 @@ impl<'a> Emitter<'a> {
             guest_bytes: (end - usize::from(start)) as u16,
             sites: self.sites,
             links,
+            to_shared: self
+                .to_shared
+                .iter()
+                .map(|(hole, place)| ToShared { at: Assembler::position(hole) as u32, place: *place })
+                .collect(),
             calls: self.calls,
         }
     }

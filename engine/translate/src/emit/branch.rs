@@ -17,8 +17,8 @@ use x86::paging::is_canonical;
 use super::assembler::{A, B, C};
 use super::block::{Emitter, Key, Next};
 use super::operand::{gpr_number, is_spilled};
+use super::shared::{Place, jump_by_cache};
 use crate::frame::{ExitKind, at, gpr_at};
-use crate::map::JUMP_AT;
 
 const RSP: u8 = 4;
 /// SDM vol. 2, 2.3.11.
@@ -175,25 +175,16 @@ impl Emitter<'_> {
 
     /// Jumps to the guest address in A by the jump cache.
     pub fn jump_indirect(&mut self, key: Key) {
-        if !key.jumps() {
-            self.asm.store_frame(at!(target), A);
-            return self.leave(ExitKind::Indirect, u32::from(self.offset));
-        }
-        let asm = &mut self.asm;
-        asm.movzx16(B, A);
-        asm.lea(B, Some(B), Some((B, 0)), 0, true);
-        asm.rcx_to_c();
-        asm.load_rcx_gs_b(JUMP_AT);
-        asm.add_target_to_rcx();
-        let hit = asm.jrcxz();
-        asm.rcx_from_c();
         let offset = u32::from(self.offset);
-        self.asm.store_frame(at!(target), A);
-        self.leave(ExitKind::Indirect, offset);
-        self.asm.land_short(hit);
-        self.asm.rcx_from_c();
-        self.restore_c();
-        self.asm.jump_gs_index8(B, JUMP_AT + 8);
+        if !key.jumps() {
+            return self.leave(ExitKind::Indirect, offset);
+        }
+        let mut missed = None;
+        jump_by_cache(&mut self.asm, |asm| {
+            asm.mov_imm32(B, offset);
+            missed = Some(asm.jmp());
+        });
+        self.to_shared.extend(missed.map(|hole| (hole, Place::Exit(ExitKind::Indirect))));
     }
 }
 

@@ -11,6 +11,7 @@ mod hasty;
 pub(crate) mod listing;
 mod operand;
 pub(crate) mod ring;
+pub(crate) mod shared;
 pub(crate) mod site;
 mod stack;
 mod string;

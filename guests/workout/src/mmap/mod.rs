@@ -35,6 +35,9 @@ pub struct Mapping {
     pages: usize,
 }
 
+// SAFETY: a mapping belongs to the process, not to a thread.
+unsafe impl Send for Mapping {}
+
 impl Mapping {
     /// So many pages of zeros.
     ///

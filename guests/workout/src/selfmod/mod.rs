@@ -9,6 +9,8 @@ mod rewrite;
 
 use std::io;
 
+pub use code::{constant, put, serialise};
+
 use crate::report::Report;
 use crate::{Scale, trap};
 

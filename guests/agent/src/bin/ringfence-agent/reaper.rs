@@ -9,8 +9,8 @@ use ringfence_agent::Status;
 
 use crate::syscall;
 
-/// Tells by a descriptor that children have ended. While it lives SIGCHLD is blocked; commands start with an
-/// empty mask.
+/// Tells by a descriptor that children have ended. While it lives SIGCHLD is blocked, but not in commands
+/// ([`syscall::lead_session`]).
 pub struct Reaper {
     signals: SignalFd,
 }

@@ -10,10 +10,11 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use nix::libc;
+use nix::sys::signal::SigSet;
 use ringfence_agent::{Status, WindowSize};
 
 /// Makes the command the leader of a new session, and, where asked to, its standard input the controlling
-/// terminal.
+/// terminal. No signal is blocked in it: a shell's `wait` would wait for SIGCHLD for ever.
 pub fn lead_session(command: &mut Command, with_terminal: bool) {
     let prepare = move || {
         // SAFETY: takes no pointers; async-signal-safe, as is required between fork and exec.
@@ -24,7 +25,7 @@ pub fn lead_session(command: &mut Command, with_terminal: bool) {
         if with_terminal && unsafe { libc::ioctl(libc::STDIN_FILENO, libc::TIOCSCTTY, 0) } < 0 {
             return Err(io::Error::last_os_error());
         }
-        Ok(())
+        Ok(SigSet::empty().thread_set_mask()?)
     };
     // SAFETY: the closure allocates nothing, locks nothing and makes async-signal-safe calls only.
     unsafe { command.pre_exec(prepare) };
