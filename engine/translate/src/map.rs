@@ -36,12 +36,15 @@ use crate::memory::Mapping;
 /// An address that nothing is ever mapped at: for polls that shall fault.
 pub(crate) const NOWHERE: u64 = 0x4000_0000_0000_0000;
 
-/// Slots of the jump cache; indexed by the low 16 bits of the target.
-pub(crate) const JUMP_SLOTS: usize = 1 << 16;
-/// Bytes of the jump cache.
-pub(crate) const JUMP_BYTES: usize = JUMP_SLOTS * size_of::<JumpSlot>();
-/// The jump cache's offset from GS.
+/// Slots of each half of the jump cache.
+const JUMP_SLOTS: usize = 1 << 16;
+const JUMP_BYTES: usize = JUMP_SLOTS * size_of::<JumpSlot>();
+/// The offset from GS of the first half of the jump cache, indexed by the low 16 bits of the target.
 pub(crate) const JUMP_AT: i32 = -((JUMP_BYTES + FRAME_BYTES) as i32);
+/// That of the second, indexed by the 16 bits from [`SECOND_BITS`] on: what was driven out of the first is there.
+pub(crate) const SECOND_JUMP_AT: i32 = JUMP_AT - JUMP_BYTES as i32;
+/// See [`SECOND_JUMP_AT`].
+pub(crate) const SECOND_BITS: u8 = 7;
 
 /// Bits of the guest address that the tables are indexed with: 12–43.
 pub(crate) const PAGE_BITS: u32 = base::PERIOD_BITS - 12;
@@ -61,7 +64,7 @@ const PAGES_IN_GRANULE: usize = 256;
 const GRANULE: usize = PAGES_IN_GRANULE * ROW;
 /// The tables: where they begin, from GS, and the words in a row.
 const TABLES: [(usize, usize); 3] = [(0, WORDS), (WRITE_TABLE_AT, WORDS), (WIDE_TABLE_AT, 2 * WORDS)];
-const HEAD: usize = JUMP_BYTES + FRAME_BYTES;
+const HEAD: usize = 2 * JUMP_BYTES + FRAME_BYTES;
 
 /// The most granules a context keeps open; beyond that it is emptied. 32 MiB of tables, 1 GiB of guest.
 const MOST_GRANULES: usize = 1024;
@@ -84,7 +87,7 @@ struct Filled {
 /// One slot of the jump cache in use.
 #[derive(Clone, Copy)]
 struct Jump {
-    slot: u16,
+    slot: u32,
     /// The target's page is global.
     global: bool,
 }
@@ -110,8 +113,8 @@ impl ShadowMap {
     /// An empty map, its frame aliased in front of it.
     pub fn new(frame: &FramePage, guard: u64) -> io::Result<Self> {
         let mapping = Mapping::reserve(Self::RESERVED)?;
-        mapping.open(0, JUMP_BYTES)?;
-        mapping.overlay(JUMP_BYTES, frame.file(), FRAME_BYTES)?;
+        mapping.open(0, 2 * JUMP_BYTES)?;
+        mapping.overlay(2 * JUMP_BYTES, frame.file(), FRAME_BYTES)?;
         let mut map = Self {
             mapping,
             guard,
@@ -121,7 +124,8 @@ impl ShadowMap {
             jumps: Vec::new(),
             jump_pages: FxHashSet::default(),
         };
-        map.clear_jump(0);
+        map.clear_jump(first_slot(0));
+        map.clear_jump(second_slot(0));
         Ok(map)
     }
 
@@ -199,7 +203,7 @@ impl ShadowMap {
         for jump in std::mem::take(&mut self.jumps) {
             let target = self.jump_target(jump.slot);
             if page_of(target) == page || page_of(target.wrapping_add(14)) == page {
-                self.clear_jump(usize::from(jump.slot));
+                self.clear_jump(jump.slot);
             } else {
                 self.jumps.push(jump);
             }
@@ -238,13 +242,16 @@ impl ShadowMap {
 
     /// Caches where a guest address is translated. `global` says whether its page is.
     pub fn set_jump(&mut self, target: u64, host: u64, global: bool) {
-        let slot = target as usize % JUMP_SLOTS;
-        // SAFETY: the jump cache is open from the start and has JUMP_SLOTS slots.
-        unsafe { self.jump(slot).write(JumpSlot { minus_target: target.wrapping_neg(), host }) };
-        self.jumps.push(Jump { slot: slot as u16, global });
+        let slot = first_slot(target);
+        let old = self.jump_in(slot);
+        let old_target = old.minus_target.wrapping_neg();
+        if old.host != 0 && old_target != target {
+            self.put_jump(second_slot(old_target), old, false);
+        }
+        self.put_jump(slot, JumpSlot { minus_target: target.wrapping_neg(), host }, global);
         self.jump_pages.insert(page_of(target));
         self.jump_pages.insert(page_of(target.wrapping_add(14)));
-        if self.jumps.len() > 2 * JUMP_SLOTS {
+        if self.jumps.len() > 4 * JUMP_SLOTS {
             self.clear_jumps(true);
         }
     }
@@ -256,7 +263,7 @@ impl ShadowMap {
             if jump.global && !global_too {
                 kept.push(jump);
             } else {
-                self.clear_jump(usize::from(jump.slot));
+                self.clear_jump(jump.slot);
             }
         }
         // Two jumps may have used one slot: the pages stay noted, which costs a look at most.
@@ -266,20 +273,30 @@ impl ShadowMap {
         self.jumps = kept;
     }
 
-    fn jump(&self, slot: usize) -> *mut JumpSlot {
-        assert!(slot < JUMP_SLOTS);
+    fn jump(&self, slot: u32) -> *mut JumpSlot {
+        assert!((slot as usize) < 2 * JUMP_SLOTS);
         // SAFETY: within the mapping.
-        unsafe { self.mapping.start().cast::<JumpSlot>().add(slot) }
+        unsafe { self.mapping.start().cast::<JumpSlot>().add(slot as usize) }
     }
 
-    fn jump_target(&self, slot: u16) -> u64 {
+    fn jump_in(&self, slot: u32) -> JumpSlot {
         // SAFETY: the jump cache is open from the start.
-        unsafe { self.jump(usize::from(slot)).read() }.minus_target.wrapping_neg()
+        unsafe { self.jump(slot).read() }
     }
 
-    fn clear_jump(&mut self, slot: usize) {
-        // A target that never comes: zero, except in the slot where zero would.
-        let minus_target = u64::from(slot == 0);
+    fn put_jump(&mut self, slot: u32, jump: JumpSlot, global: bool) {
+        // SAFETY: the jump cache is open from the start.
+        unsafe { self.jump(slot).write(jump) };
+        self.jumps.push(Jump { slot, global });
+    }
+
+    fn jump_target(&self, slot: u32) -> u64 {
+        self.jump_in(slot).minus_target.wrapping_neg()
+    }
+
+    fn clear_jump(&mut self, slot: u32) {
+        // A target that never comes: zero, except in the slots where zero would.
+        let minus_target = u64::from(slot == first_slot(0) || slot == second_slot(0));
         // SAFETY: the jump cache is open from the start.
         unsafe { self.jump(slot).write(JumpSlot { minus_target, host: 0 }) };
     }
@@ -340,6 +357,16 @@ impl ShadowMap {
             }
         }
     }
+}
+
+/// A target's slot in the first half of the jump cache.
+fn first_slot(target: u64) -> u32 {
+    (JUMP_SLOTS + target as usize % JUMP_SLOTS) as u32
+}
+
+/// A target's slot in the second half.
+fn second_slot(target: u64) -> u32 {
+    ((target >> SECOND_BITS) as usize % JUMP_SLOTS) as u32
 }
 
 /// The page number of a guest address, as the tables are indexed.

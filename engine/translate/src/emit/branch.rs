@@ -184,7 +184,7 @@ impl Emitter<'_> {
             asm.mov_imm32(B, offset);
             missed = Some(asm.jmp());
         });
-        self.to_shared.extend(missed.map(|hole| (hole, Place::Exit(ExitKind::Indirect))));
+        self.to_shared.extend(missed.map(|hole| (hole, Place::Second)));
     }
 }
 

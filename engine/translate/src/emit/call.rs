@@ -25,7 +25,7 @@ impl Emitter<'_> {
         if !key.user || key.direction {
             return Next::Interpret;
         }
-                self.asm.save_flags(at!(saved_flags));
+        self.asm.save_flags(at!(saved_flags));
         self.asm.compare_frame_zero(at!(call_target));
         let off = self.asm.jcc(ZERO);
         self.go_slow(off);
@@ -58,7 +58,7 @@ impl Emitter<'_> {
         if key.user || key.direction {
             return Next::Interpret;
         }
-                self.asm.save_flags(at!(saved_flags));
+        self.asm.save_flags(at!(saved_flags));
         self.asm.compare_frame_zero(at!(call_target));
         let off = self.asm.jcc(ZERO);
         self.go_slow(off);
