@@ -409,3 +409,73 @@ fn no_address_leads_out() {
         }
     }
 }
+
+/// Accesses that cross pages, often enough for their sites to be translated anew: of each kind and size, with other
+/// pages behind the first in the alias than in the host's memory, and with flags and registers that must survive.
+#[test]
+fn crossings_are_learnt() {
+    agree(|a| {
+        let mut top = a.create_label();
+        for page in 0..4u64 {
+            a.mov(rax, 0x0101_0101_0101_0101u64 * (page + 3)).unwrap();
+            a.mov(ptr(DATA + page * 0x1000), rax).unwrap();
+            a.mov(ptr(DATA + page * 0x1000 + 8), rax).unwrap();
+        }
+        // The second page behind the first becomes the fourth.
+        a.mov(rax, qword_ptr(entry_of(DATA + 0x3000))).unwrap();
+        a.mov(qword_ptr(entry_of(DATA + 0x1000)), rax).unwrap();
+        a.invlpg(ptr(DATA + 0x1000)).unwrap();
+        a.mov(ecx, 60).unwrap();
+        a.xor(ebx, ebx).unwrap();
+        a.mov(rsi, DATA + 0xff1).unwrap();
+        a.set_label(&mut top).unwrap();
+        a.add(rbx, qword_ptr(rsi + 9)).unwrap();
+        a.adc(ebx, dword_ptr(rsi + 12)).unwrap();
+        a.adc(qword_ptr(rsi + 11), rbx).unwrap();
+        a.movups(xmm0, xmmword_ptr(rsi)).unwrap();
+        a.paddq(xmm0, xmm0).unwrap();
+        a.movups(xmmword_ptr(rsi + 4), xmm0).unwrap();
+        a.mov(word_ptr(rsi + 14), cx).unwrap();
+        a.lock().xadd(qword_ptr(rsi + 8), rbx).unwrap();
+        a.rol(dword_ptr(rsi + 13), 3).unwrap();
+        a.push(rbx).unwrap();
+        a.fld(tbyte_ptr(rsi + 8)).unwrap();
+        a.fstp(tbyte_ptr(rsi + 9)).unwrap();
+        a.pop(rdx).unwrap();
+        a.xor(rbx, rdx).unwrap();
+        a.movsxd(r13, dword_ptr(rsi + 12)).unwrap();
+        a.add(rbx, r13).unwrap();
+        a.dec(ecx).unwrap();
+        a.jnz(top).unwrap();
+        a.movups(xmm1, xmmword_ptr(rsi)).unwrap();
+        // The stack across a page, too.
+        a.mov(rsp, DATA + 0x2004).unwrap();
+        a.push(rbx).unwrap();
+        a.pop(rdi).unwrap();
+    });
+}
+
+/// Repeated moves over several pages, from and to odd addresses, onto themselves, and of nothing.
+#[test]
+fn strings_run_over_pages() {
+    agree(|a| {
+        a.mov(rdi, DATA + 5).unwrap();
+        a.mov(eax, 0x1234_5678).unwrap();
+        a.mov(ecx, 3000).unwrap();
+        a.rep().stosd().unwrap();
+        for (from, to, count) in [(3u64, 0x8007u64, 9001u64), (0, 0x8000, 8192), (1, 8, 5000), (16, 9, 0)] {
+            a.mov(rsi, DATA + from).unwrap();
+            a.mov(rdi, DATA + to).unwrap();
+            a.mov(rcx, count).unwrap();
+            a.stc().unwrap();
+            a.rep().movsb().unwrap();
+            a.adc(r8, rsi).unwrap();
+        }
+        a.mov(rsi, DATA + 4).unwrap();
+        a.mov(rdi, DATA + 0x9003).unwrap();
+        a.mov(ecx, 1500).unwrap();
+        a.rep().movsq().unwrap();
+        a.mov(r9, qword_ptr(DATA + 0x9ffd)).unwrap();
+        a.mov(r10, qword_ptr(DATA + 0x8ffe)).unwrap();
+    });
+}

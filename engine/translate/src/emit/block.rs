@@ -17,6 +17,7 @@
 
 use iced_x86::{
     Decoder, DecoderError, EncodingKind, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpKind,
+    Register,
 };
 use interpret::Prepared;
 
@@ -103,7 +104,7 @@ pub(crate) struct Link {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Call {
     pub prepared: Prepared,
-    /// It uses x87, MMX or SSE state.
+    /// It uses x87 or MMX state.
     pub fpu: bool,
     /// Its offset in the page.
     pub offset: u16,
@@ -160,11 +161,17 @@ pub(crate) struct Emitter<'a> {
     pub site: Site,
     /// [`Surroundings::fast_extract`].
     pub fast_extract: bool,
+    /// [`Key::single`].
+    pub single: bool,
     /// Page crossings and absent entries found by comparison, with RCX in C: to be landed at a stub for the
     /// instruction.
     pub misses: Vec<(Hole, u16)>,
     /// Jumps to a stub that restores the flags and gives the instruction to the interpreter.
     slow: Vec<(Hole, u32)>,
+    /// How the reference CPU is called for the present instruction, should its operand cross a page.
+    pub crossing: Option<Call>,
+    /// Page crossings, with RCX in C, that the reference CPU executes in the middle of the block: to be landed.
+    pub crossings: Vec<(Hole, Call)>,
     /// The next instruction is HLT or another that must stay together with an STI before it.
     pub stays_together: bool,
     /// Stubs for returns to an offset: to be landed.
@@ -212,8 +219,11 @@ pub(crate) fn translate(
         code: 0,
         site: Site::Aligned,
         fast_extract: surroundings.fast_extract(),
+        single: key.single,
         misses: Vec::new(),
         slow: Vec::new(),
+        crossing: None,
+        crossings: Vec::new(),
         stays_together: false,
         returns: Vec::new(),
         links: Vec::new(),
@@ -280,7 +290,7 @@ impl<'a> Emitter<'a> {
                     Next::Following => {}
                     Next::End => break,
                     Next::Interpret => {
-                        let fpu = is_fpu(&instruction);
+                        let fpu = uses_x87(&instruction);
                         let kind = if fpu { ExitKind::InterpretFpu } else { ExitKind::Interpret };
                         // With the code, so that it can be counted what the reference CPU is needed for.
                         let code = u32::from(instruction.code() as u16) << 16;
@@ -366,7 +376,7 @@ impl<'a> Emitter<'a> {
         let follows =
             !key.single && instruction.flow_control() == FlowControl::Next && !prepared.ends_block();
         let resume = follows.then_some(self.asm.here() as u32);
-        let fpu = is_fpu(instruction);
+        let fpu = uses_x87(instruction);
         self.calls.push(Call { prepared, fpu, offset: self.offset, resume });
         if follows { Next::Following } else { Next::End }
     }
@@ -412,6 +422,12 @@ impl<'a> Emitter<'a> {
             self.asm.lea_code(A, start);
             self.asm.store_frame(at!(fault_at), A);
             self.leave(ExitKind::Missed, u32::from(offset));
+        }
+        for (hole, call) in std::mem::take(&mut self.crossings) {
+            self.asm.land(hole);
+            self.asm.swap_rcx_c();
+            self.leave(ExitKind::Call, self.first_call + self.calls.len() as u32);
+            self.calls.push(call);
         }
         for (hole, value) in std::mem::take(&mut self.slow) {
             self.asm.land(hole);
@@ -583,6 +599,18 @@ fn has_system_register(instruction: &Instruction) -> bool {
 fn is_general_vex(instruction: &Instruction) -> bool {
     use iced_x86::CpuidFeature as F;
     instruction.cpuid_features().iter().all(|f| matches!(f, F::BMI1 | F::BMI2 | F::INTEL8086 | F::X64))
+}
+
+/// Does the instruction use state that stays in the host's x87 while Rust runs? The vector registers do not.
+pub(crate) fn uses_x87(instruction: &Instruction) -> bool {
+    let is_vector = |register: Register| register.is_xmm() || register.is_ymm();
+    let registers: Vec<Register> = (0..instruction.op_count())
+        .filter(|&n| instruction.op_kind(n) == OpKind::Register)
+        .map(|n| instruction.op_register(n))
+        .collect();
+    let vectors_alone = registers.iter().any(|&register| is_vector(register))
+        && registers.iter().all(|&register| is_vector(register) || register.is_gpr());
+    is_fpu(instruction) && !vectors_alone
 }
 
 /// Does the instruction use x87, MMX or SSE state?

@@ -4,8 +4,8 @@
 use iced_x86::{EncodingKind, Instruction, Mnemonic, OpAccess, OpKind, Register};
 
 use super::assembler::{A, B, C};
-use super::block::{Emitter, Next, has_memory};
-use super::operand::{gpr_number, is_high_byte, is_spilled};
+use super::block::{Call, Emitter, Next, has_memory, uses_x87};
+use super::operand::{Site, gpr_number, is_high_byte, is_spilled};
 use crate::frame::gpr_at;
 
 /// A spilled register that stands in scratch during one instruction.
@@ -48,6 +48,12 @@ impl Emitter<'_> {
                 _ => return Next::Interpret,
             };
             let Some(from) = self.linear_address(instruction) else { return Next::Interpret };
+            if self.site.for_size(size) >= Site::Crossing
+                && let Some(prepared) = self.surroundings.prepare(self.bytes).filter(|p| !p.ends_block())
+            {
+                let fpu = uses_x87(instruction);
+                self.crossing = Some(Call { prepared, fpu, offset: self.offset, resume: None });
+            }
             // Where the CPU itself insists on alignment, eight bytes of it are enough to find the page.
             self.look_up(from, if insists_on_alignment(instruction) { 8 } else { size }, write);
             changed.set_memory_base(Register::RAX + u32::from(from));
@@ -78,6 +84,15 @@ impl Emitter<'_> {
         }
         if stands.iter().any(|stand| stand.host == C) {
             self.restore_c();
+        }
+        // What the reference CPU has executed goes on here, but for the last instruction of a block.
+        self.crossing = None;
+        let here = self.asm.here() as u32;
+        let mine = self.crossings.last_mut().filter(|(_, call)| call.offset == self.offset);
+        if let Some((_, call)) = mine
+            && !self.single
+        {
+            call.resume = Some(here);
         }
         Next::Following
     }

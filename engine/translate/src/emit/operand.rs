@@ -240,7 +240,10 @@ impl Emitter<'_> {
             self.asm.swap_rcx_c();
             let stays = self.asm.jrcxz();
             let crosses = self.asm.jmp();
-            self.misses.push((crosses, self.offset));
+            match self.crossing.take() {
+                Some(call) => self.crossings.push((crosses, call)),
+                None => self.misses.push((crosses, self.offset)),
+            }
             self.asm.land_short(stays);
             self.asm.swap_rcx_c();
             self.asm.lea_scaled(B, B, 3);
