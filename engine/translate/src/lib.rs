@@ -86,6 +86,10 @@ impl Translator {
     }
 }
 
+/// The translator as it is on CPUs whose PEXT is slow: for tests on others.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WithoutExtract;
+
 impl Engine for Translator {
     fn name(&self) -> &'static str {
         "translate"
@@ -99,10 +103,38 @@ impl Engine for Translator {
         attention: &Arc<Attention>,
         board: &Arc<dyn Board>,
     ) -> Result<Box<dyn Vcpu>, EngineError> {
-        let unsupported = |reason| EngineError::Unsupported { engine: "translate", reason };
-        Self::fits(model.vcpus, memory.size()).map_err(unsupported)?;
-        let vcpu = vcpu::Translated::new(index, *model, memory, attention, board)
-            .map_err(|source| EngineError::Host { what: "memory for the translator", source })?;
-        Ok(Box::new(vcpu))
+        vcpu(index, model, memory, attention, board, host::fast_extract())
     }
+}
+
+impl Engine for WithoutExtract {
+    fn name(&self) -> &'static str {
+        "translate"
+    }
+
+    fn vcpu(
+        &self,
+        index: u32,
+        model: &CpuModel,
+        memory: &Arc<GuestMemory>,
+        attention: &Arc<Attention>,
+        board: &Arc<dyn Board>,
+    ) -> Result<Box<dyn Vcpu>, EngineError> {
+        vcpu(index, model, memory, attention, board, false)
+    }
+}
+
+fn vcpu(
+    index: u32,
+    model: &CpuModel,
+    memory: &Arc<GuestMemory>,
+    attention: &Arc<Attention>,
+    board: &Arc<dyn Board>,
+    fast_extract: bool,
+) -> Result<Box<dyn Vcpu>, EngineError> {
+    let unsupported = |reason| EngineError::Unsupported { engine: "translate", reason };
+    Translator::fits(model.vcpus, memory.size()).map_err(unsupported)?;
+    let vcpu = vcpu::Translated::new(index, *model, memory, attention, board, fast_extract)
+        .map_err(|source| EngineError::Host { what: "memory for the translator", source })?;
+    Ok(Box::new(vcpu))
 }

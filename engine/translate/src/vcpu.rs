@@ -29,7 +29,6 @@ use crate::emit::ring;
 use crate::emit::site::{Site, Sites};
 use crate::enter;
 use crate::frame::{ExitKind, FramePage, Line};
-use crate::host;
 use crate::map::{NOWHERE, PAGE_BITS, WIDE_TABLE_AT, WRITE_TABLE_AT};
 use crate::signal;
 use crate::station::{Pages, Station};
@@ -127,6 +126,7 @@ impl Translated {
         memory: &Arc<GuestMemory>,
         attention: &Arc<Attention>,
         board: &Arc<dyn Board>,
+        fast_extract: bool,
     ) -> io::Result<Self> {
         let guard = memory.guard().ok_or_else(|| {
             io::Error::other(
@@ -167,7 +167,7 @@ impl Translated {
             store: Store::new()?,
             sites: Sites::default(),
             info: InstructionInfoFactory::new(),
-            fast_extract: host::fast_extract(),
+            fast_extract,
             host_avx: u32::from(std::arch::is_x86_feature_detected!("avx")),
             modes: Modes::default(),
             pcid: 0,
