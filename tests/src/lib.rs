@@ -8,6 +8,8 @@
 //!                                    └─native─► the same script on the host, by the same busybox
 //! ```
 //!
+//! Where somebody must reach into a running machine, it runs in our own process ([`Live`]).
+//!
 //! The engine is a parameter: whatever one passes, all pass ([`Engine::ALL`] is the table). A story that has nothing
 //! to do with engines (a wrong command line, say) is told once.
 //!
@@ -16,6 +18,7 @@
 
 mod ended;
 mod engine;
+mod live;
 mod native;
 mod program;
 mod ringfence;
@@ -24,6 +27,7 @@ mod story;
 
 pub use ended::Ended;
 pub use engine::Engine;
+pub use live::Live;
 pub use native::Native;
 pub use ringfence::{Ringfence, Running};
 pub use stage::Stage;

@@ -65,6 +65,11 @@ impl Stage {
         self.ringfence(["debian", "--", "sh", "-c", script])
     }
 
+    /// The engine.
+    pub fn engine(&self) -> Option<Engine> {
+        self.engine
+    }
+
     /// How many vCPUs the engine is to run at most.
     pub fn vcpus(&self) -> u32 {
         self.engine.map_or(1, |engine| engine.most)

@@ -11,6 +11,7 @@ mod command;
 mod computing;
 mod disks;
 mod ending;
+mod hotplug;
 mod kernels;
 mod mistakes;
 mod networks;
@@ -30,6 +31,7 @@ const STORIES: &[&[Story]] = &[
     kernels::STORIES,
     computing::STORIES,
     disks::STORIES,
+    hotplug::STORIES,
     networks::STORIES,
 ];
 

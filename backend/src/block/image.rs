@@ -10,19 +10,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use imago::io_buffers::{IoVector, IoVectorMut};
-use imago::qcow2::Qcow2;
-use imago::raw::Raw;
-use imago::{DenyImplicitOpenGate, FormatAccess, FormatDriverBuilder, ShallowMapping, StorageExt};
+use imago::{FormatAccess, ShallowMapping, StorageExt};
 use tokio::sync::RwLock;
 
+use super::chain::Link;
 use super::file::open_path;
-use super::io::{Engine, block_on};
-use super::qcow2::{Header, Order, rebuild, set_dirty, vet};
-use super::reach::{Identity, Reach};
-use super::{Access, Backing, Error, Format, HostFile, Result, SECTOR, Source};
+use super::io::Engine;
+use super::qcow2::Upkeep;
+use super::{Access, Format, HostFile, Result, SECTOR, Source};
 
-/// The most images behind one another.
-const MOST_LAYERS: usize = 16;
 /// What takes long is done in pieces of this many bytes, so that others get their turn.
 const PIECE: u64 = 16 << 20;
 
@@ -36,11 +32,9 @@ pub struct Image {
     /// In bytes.
     size: u64,
     read_only: bool,
-    /// The file whose dirty bit is up.
-    dirty: Option<File>,
     backed: bool,
-    /// What holds writes of its tables back, and the file they go to.
-    order: Option<(Arc<Order>, File)>,
+    /// For a qcow2 image that is written.
+    upkeep: Option<Upkeep>,
     /// Clusters were allocated since the last flush: their data must be durable before the tables that name them are.
     allocated: AtomicBool,
     /// A flush failed: the host may have dropped what it could not write, so no later one can be believed.
@@ -74,28 +68,20 @@ impl Image {
         let access = if source.read_only { Access::Read } else { Access::Write };
         let file = HostFile::new(file, &source.path, access, Arc::clone(engine))?;
         file.allow(size);
-        let layer = match source.format {
-            Format::Raw if source.backing.is_some() => return Err(Error::NoBacking(Format::Raw)),
-            Format::Raw => open_raw(file, access)?,
-            Format::Qcow2 => {
-                let mut behind = Behind::of(&source.path, file.file())?;
-                open_qcow2(file, access, source.backing.as_ref(), &mut behind)?
-            }
-        };
-        Ok(Self::new(layer, source, engine))
+        let link = Link::open(file, access, source)?;
+        Ok(Self::new(link, source, engine))
     }
 
-    fn new(layer: Layer, source: &Source, engine: &Arc<dyn Engine>) -> Self {
+    fn new(link: Link, source: &Source, engine: &Arc<dyn Engine>) -> Self {
         Self {
-            size: layer.access.size(),
-            access: RwLock::new(layer.access),
+            size: link.access.size(),
+            access: RwLock::new(link.access),
             engine: Arc::clone(engine),
             path: source.path.clone(),
             format: source.format,
             read_only: source.read_only,
-            dirty: layer.dirty,
-            backed: layer.backed,
-            order: layer.order,
+            backed: link.backed,
+            upkeep: link.upkeep,
             allocated: AtomicBool::new(false),
             failed: AtomicBool::new(false),
         }
@@ -188,10 +174,7 @@ impl Image {
             access.sync().await?;
         }
         access.flush().await?;
-        match &self.order {
-            Some((order, file)) => order.settle(file),
-            None => Ok(()),
-        }
+        self.upkeep.as_ref().map_or(Ok(()), Upkeep::flushed)
     }
 
     /// Zeroes a range, and with `unmap` gives its space back where that is possible.
@@ -271,10 +254,7 @@ impl Image {
     /// The host's.
     pub async fn close(self) -> io::Result<()> {
         self.flush().await?;
-        match &self.dirty {
-            Some(file) => set_dirty(file, false),
-            None => Ok(()),
-        }
+        self.upkeep.map_or(Ok(()), Upkeep::end)
     }
 }
 
@@ -294,128 +274,4 @@ async fn mapped(access: &FormatAccess<HostFile>, mut at: u64, mut len: u64) -> i
 /// A range in pieces.
 fn pieces(at: u64, len: u64) -> impl Iterator<Item = (u64, u64)> {
     (0..len).step_by(PIECE as usize).map(move |done| (at + done, PIECE.min(len - done)))
-}
-
-/// One image of a chain.
-struct Layer {
-    access: FormatAccess<HostFile>,
-    dirty: Option<File>,
-    backed: bool,
-    order: Option<(Arc<Order>, File)>,
-}
-
-fn open_raw(file: HostFile, access: Access) -> Result<Layer> {
-    if file.len() < SECTOR {
-        return Err(Error::TooSmall { path: file.path().to_owned(), len: file.len() });
-    }
-    let (doing, engine) = (format!("opening {}", file.path().display()), Arc::clone(file.engine()));
-    let raw = block_on(&*engine, Raw::open_image(file, access == Access::Write)).map_err(Error::io(doing))?;
-    Ok(Layer { access: FormatAccess::new(raw), dirty: None, backed: false, order: None })
-}
-
-/// What is behind an image: how far it reaches, and what came before it.
-struct Behind {
-    front: PathBuf,
-    reach: Reach,
-    seen: Vec<Identity>,
-}
-
-impl Behind {
-    fn of(path: &Path, file: &File) -> Result<Self> {
-        let mut behind = Self { front: path.to_owned(), reach: Reach::of(path)?, seen: Vec::new() };
-        behind.meet(file)?;
-        Ok(behind)
-    }
-
-    /// Notes a file of the chain, which must not be in it yet.
-    fn meet(&mut self, file: &File) -> Result<()> {
-        let identity = Identity::of(file).map_err(Error::io(format!("reading {}", self.front.display())))?;
-        if self.seen.contains(&identity) || self.seen.len() > MOST_LAYERS {
-            return Err(Error::Chain { path: self.front.clone(), most: MOST_LAYERS });
-        }
-        self.seen.push(identity);
-        Ok(())
-    }
-}
-
-fn open_qcow2(
-    mut file: HostFile,
-    access: Access,
-    named: Option<&Backing>,
-    behind: &mut Behind,
-) -> Result<Layer> {
-    let path = file.path().to_owned();
-    let refused = |reason| Error::Refused { path: path.clone(), reason };
-    let host = || Error::io(format!("reading {}", path.display()));
-    let mut header = Header::read(file.file(), file.len()).map_err(host())?.map_err(refused)?;
-    let mut order = None;
-    if access == Access::Write {
-        if header.snapshots > 0 {
-            return Err(refused(super::qcow2::Refused::Snapshots));
-        }
-        if header.dirty {
-            count_again(&file, &header)?;
-            header = Header::read(file.file(), file.len()).map_err(host())?.map_err(refused)?;
-        }
-        vet(file.file(), &header, file.len()).map_err(host())?.map_err(refused)?;
-        file.allow(header.most(file.len()));
-        let keeper = Arc::new(Order::new(file.file(), &header).map_err(host())?);
-        file.keep(Arc::clone(&keeper));
-        order = Some((keeper, file.file().try_clone().map_err(host())?));
-    }
-    let backing = open_backing(&file, &header, named, behind)?;
-    let backed = backing.is_some();
-    let dirty = match (access, header.version) {
-        (Access::Write, 3) => Some(file.file().try_clone().map_err(host())?),
-        _ => None,
-    };
-    file.hide_dirty();
-    let engine = Arc::clone(file.engine());
-    let builder =
-        Qcow2::<HostFile>::builder(file).write(access == Access::Write).backing(backing).data_file(None);
-    let qcow2 = block_on(&*engine, builder.open(DenyImplicitOpenGate::default())).map_err(host())?;
-    if let Some(file) = &dirty {
-        set_dirty(file, true).map_err(Error::io(format!("writing {}", path.display())))?;
-    }
-    Ok(Layer { access: FormatAccess::new(qcow2), dirty, backed, order })
-}
-
-/// Puts the counts right of an image that was not closed.
-fn count_again(file: &HostFile, header: &Header) -> Result<()> {
-    let path = || file.path().to_owned();
-    let host = || Error::io(format!("counting the clusters of {} again", file.path().display()));
-    let counted = rebuild(file.file(), header, file.len())
-        .map_err(host())?
-        .map_err(|reason| Error::Refused { path: path(), reason })?;
-    file.resized(file.file().metadata().map_err(host())?.len());
-    tracing::info!("{} was not closed; counted {} clusters again", file.path().display(), counted.used);
-    Ok(())
-}
-
-/// Opens the image behind one, for reading: the one the user named, or else the one the header names.
-fn open_backing(
-    front: &HostFile,
-    header: &Header,
-    named: Option<&Backing>,
-    behind: &mut Behind,
-) -> Result<Option<FormatAccess<HostFile>>> {
-    let (file, path, format) = match (named, &header.backing) {
-        (None, None) => return Ok(None),
-        (Some(named), _) => {
-            behind.reach = Reach::of(&named.path)?;
-            (open_path(&named.path, Access::Read)?, named.path.clone(), named.format)
-        }
-        (None, Some(backing)) => {
-            let (file, path, below) = behind.reach.open(front.path(), &backing.name)?;
-            behind.reach = below;
-            (file, path, backing.format)
-        }
-    };
-    behind.meet(&file)?;
-    let file = HostFile::new(file, &path, Access::Read, Arc::clone(front.engine()))?;
-    let layer = match format {
-        Format::Raw => open_raw(file, Access::Read)?,
-        Format::Qcow2 => open_qcow2(file, Access::Read, None, behind)?,
-    };
-    Ok(Some(layer.access))
 }

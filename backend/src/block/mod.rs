@@ -29,6 +29,7 @@
 //! it next counts again ([`qcow2::rebuild`]), and nothing stays lost; the same makes good what a failure of the host's power
 //! does to the order of writes.
 
+mod chain;
 mod convert;
 mod create;
 mod disk;

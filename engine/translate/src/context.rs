@@ -63,11 +63,21 @@ const NONE: u32 = u32::MAX;
 /// The most writers noted; beyond that everything is forgotten and starts afresh. 64 MiB.
 const MOST_WRITERS: usize = 4 << 20;
 
+/// The address space that was asked for last, and the numbers of its contexts: supervisor, supervisor that reaches user
+/// pages, user.
+struct Last {
+    pcid: u64,
+    smap: bool,
+    numbers: [usize; 3],
+    views: Views,
+}
+
 /// All contexts of a vCPU.
 pub(crate) struct Contexts {
     list: Vec<Context>,
     most: usize,
     current: usize,
+    last: Option<Last>,
     clock: u64,
     /// By RAM page: the last noted writer.
     heads: Vec<u32>,
@@ -84,6 +94,7 @@ impl Contexts {
             list: Vec::new(),
             most,
             current: 0,
+            last: None,
             clock: 0,
             heads: vec![NONE; pages],
             writers: Vec::new(),
@@ -94,12 +105,26 @@ impl Contexts {
 
     /// Makes the context of `view` the current one and gives the GS bases of all views of its address space.
     pub fn views(&mut self, view: View, smap: bool, frame: &FramePage) -> io::Result<Views> {
+        if let Some(last) = &self.last
+            && last.pcid == view.pcid
+            && last.smap == smap
+        {
+            let wanted = usize::from(view.user) << 1 | usize::from(view.reaches_user);
+            self.current = last.numbers[wanted];
+            return Ok(last.views);
+        }
         let of = |user, reaches_user| View { user, reaches_user, ..view };
+        let mut numbers = [0; 3];
         let supervisor = self.enter(of(false, false), frame)?;
+        numbers[0] = self.current;
         let reaching = if smap { self.enter(of(false, true), frame)? } else { supervisor };
+        numbers[1] = self.current;
         let user = self.enter(of(true, false), frame)?;
+        numbers[2] = self.current;
         self.enter(view, frame)?;
-        Ok(Views { supervisor: [supervisor, reaching], user })
+        let views = Views { supervisor: [supervisor, reaching], user };
+        self.last = Some(Last { pcid: view.pcid, smap, numbers, views });
+        Ok(views)
     }
 
     /// Makes the context of `view` the current one and gives its GS base.
@@ -127,6 +152,7 @@ impl Contexts {
                 Err(error) => return Err(error),
             }
         }
+        self.last = None;
         let oldest = (0..self.list.len()).min_by_key(|&n| self.list[n].used).unwrap_or(0);
         self.list[oldest].map.empty();
         self.list[oldest].view = view;

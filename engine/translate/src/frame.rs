@@ -90,7 +90,7 @@ pub(crate) struct Frame {
     /// Masks for PEXT, by the logarithm of the access size: the page number, and the bits below that must be
     /// zero.
     pub page_and_low: [u64; 5],
-    /// Masks for PEXT: the offset in the page; bit 12; all but the low 13 bits.
+    /// Masks for PEXT: the offset in the page; bit 12; the bits above that, up to the period of guest memory.
     pub in_page: u64,
     /// See `in_page`.
     pub carry: u64,

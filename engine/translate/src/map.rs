@@ -77,21 +77,6 @@ pub(crate) struct JumpSlot {
     host: u64,
 }
 
-/// One entry filled: the page, and whether it is global.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Filled {
-    page: u64,
-    global: bool,
-}
-
-/// One slot of the jump cache in use.
-#[derive(Clone, Copy)]
-struct Jump {
-    slot: u32,
-    /// The target's page is global.
-    global: bool,
-}
-
 /// The shadow map of one context.
 pub(crate) struct ShadowMap {
     mapping: Mapping,
@@ -100,8 +85,10 @@ pub(crate) struct ShadowMap {
     open: FxHashSet<usize>,
     /// Those of them whose part of the table for 16 bytes is open, too.
     wide: FxHashSet<usize>,
-    filled: Vec<Filled>,
-    jumps: Vec<Jump>,
+    /// Pages filled: those that are not global, and those that are.
+    filled: [Vec<u64>; 2],
+    /// Slots of the jump cache in use: those whose target is not global, and those whose target is.
+    jumps: [Vec<u32>; 2],
     /// Pages that jumps lead to, or may run on into.
     jump_pages: FxHashSet<u64>,
 }
@@ -120,8 +107,8 @@ impl ShadowMap {
             guard,
             open: FxHashSet::default(),
             wide: FxHashSet::default(),
-            filled: Vec::new(),
-            jumps: Vec::new(),
+            filled: Default::default(),
+            jumps: Default::default(),
             jump_pages: FxHashSet::default(),
         };
         map.clear_jump(first_slot(0));
@@ -159,7 +146,7 @@ impl ShadowMap {
             self.open_granule(granule)?;
         }
         self.put(page, read, write);
-        self.filled.push(Filled { page, global });
+        self.filled[usize::from(global)].push(page);
         Ok(())
     }
 
@@ -200,25 +187,30 @@ impl ShadowMap {
         if !self.jump_pages.contains(&page) {
             return;
         }
-        for jump in std::mem::take(&mut self.jumps) {
-            let target = self.jump_target(jump.slot);
-            if page_of(target) == page || page_of(target.wrapping_add(14)) == page {
-                self.clear_jump(jump.slot);
-            } else {
-                self.jumps.push(jump);
-            }
+        for list in 0..2 {
+            let mut jumps = std::mem::take(&mut self.jumps[list]);
+            jumps.retain(|&slot| {
+                let target = self.jump_target(slot);
+                let hit = page_of(target) == page || page_of(target.wrapping_add(14)) == page;
+                if hit {
+                    self.clear_jump(slot);
+                }
+                !hit
+            });
+            self.jumps[list] = jumps;
         }
         self.jump_pages.remove(&page);
     }
 
     /// Forgets all pages and jumps, or all that are not global.
     pub fn poison(&mut self, global_too: bool) {
-        let filled = std::mem::take(&mut self.filled);
-        let (gone, kept): (Vec<_>, Vec<_>) = filled.into_iter().partition(|f| global_too || !f.global);
-        for entry in &gone {
-            self.put(entry.page, None, None);
+        for list in 0..=usize::from(global_too) {
+            let mut filled = std::mem::take(&mut self.filled[list]);
+            for page in filled.drain(..) {
+                self.put(page, None, None);
+            }
+            self.filled[list] = filled;
         }
-        self.filled = kept;
         self.clear_jumps(global_too);
     }
 
@@ -231,13 +223,13 @@ impl ShadowMap {
                 self.mapping.close(HEAD + table + granule * bytes, bytes);
             }
         }
-        self.filled.clear();
+        self.filled.iter_mut().for_each(Vec::clear);
         self.clear_jumps(true);
     }
 
     /// Is the list of filled pages so long that forgetting would cost more than refilling?
     pub fn is_crowded(&self) -> bool {
-        self.filled.len() > 1 << 20
+        self.filled.iter().map(Vec::len).sum::<usize>() > 1 << 20
     }
 
     /// Caches where a guest address is translated. `global` says whether its page is.
@@ -251,26 +243,24 @@ impl ShadowMap {
         self.put_jump(slot, JumpSlot { minus_target: target.wrapping_neg(), host }, global);
         self.jump_pages.insert(page_of(target));
         self.jump_pages.insert(page_of(target.wrapping_add(14)));
-        if self.jumps.len() > 4 * JUMP_SLOTS {
+        if self.jumps.iter().any(|jumps| jumps.len() > 4 * JUMP_SLOTS) {
             self.clear_jumps(true);
         }
     }
 
     /// Forgets all jumps, or all whose target is not global.
     pub fn clear_jumps(&mut self, global_too: bool) {
-        let mut kept = Vec::new();
-        for jump in std::mem::take(&mut self.jumps) {
-            if jump.global && !global_too {
-                kept.push(jump);
-            } else {
-                self.clear_jump(jump.slot);
+        for list in 0..=usize::from(global_too) {
+            let mut jumps = std::mem::take(&mut self.jumps[list]);
+            for slot in jumps.drain(..) {
+                self.clear_jump(slot);
             }
+            self.jumps[list] = jumps;
         }
-        // Two jumps may have used one slot: the pages stay noted, which costs a look at most.
-        if kept.is_empty() {
+        // While some jumps are left the pages stay noted, which costs a look at most.
+        if self.jumps.iter().all(Vec::is_empty) {
             self.jump_pages.clear();
         }
-        self.jumps = kept;
     }
 
     fn jump(&self, slot: u32) -> *mut JumpSlot {
@@ -287,7 +277,7 @@ impl ShadowMap {
     fn put_jump(&mut self, slot: u32, jump: JumpSlot, global: bool) {
         // SAFETY: the jump cache is open from the start.
         unsafe { self.jump(slot).write(jump) };
-        self.jumps.push(Jump { slot, global });
+        self.jumps[usize::from(global)].push(slot);
     }
 
     fn jump_target(&self, slot: u32) -> u64 {

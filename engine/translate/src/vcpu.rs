@@ -144,7 +144,7 @@ impl Translated {
         fields.page_and_low = [0, 1, 3, 7, 15].map(|low| pages | low);
         fields.in_page = PAGE_SIZE - 1;
         fields.carry = PAGE_SIZE;
-        fields.beyond = !(2 * PAGE_SIZE - 1);
+        fields.beyond = (base::PERIOD - 1) & !(2 * PAGE_SIZE - 1);
         fields.leave = enter::leave as *const () as u64;
         fields.no_return = enter::no_return as *const () as u64;
         ring::forget(fields);

@@ -6,6 +6,7 @@
 //!           60 64                8042 (IRQ 1)      CF8–CFF          PCI configuration; CF9 reset
 //!           70 71                RTC (IRQ 8)       80–8F            POST code, DMA pages
 //!           92                   fast A20, reset   F4 E9 402 505    debug exit, debug consoles, panic
+//!           620–62B              PCI hot plug
 //!   memory  FEC00000             I/O APIC          FEE00000         local APIC (each vCPU's own)
 //!           E0000000–E00FFFFF    PCI configuration of bus 0
 //! ```
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::alarm::AlarmClock;
 use super::control::Control;
+use super::hotplug::HotplugPorts;
 use super::interrupts::Interrupts;
 use super::line::Line;
 use super::misc::{DebugExit, DebugPort, PANIC_PORT, Panic, Scratch};
@@ -26,7 +28,10 @@ use super::registers::{ElcrPorts, IoApicPage, PicPorts, PmPorts};
 use super::seat::{At, Seat, Seated, Wiring, lock};
 use super::serial::{ConsoleInput, Serial};
 use crate::bus::{MmioBus, PortBus};
-use crate::chip::{I8042, MemorySizes, PM_BASE, PM_LENGTH, Pit, PowerManagement, Rtc, SystemControl};
+use crate::chip::{
+    HOTPLUG_BASE, HOTPLUG_LENGTH, I8042, MemorySizes, PM_BASE, PM_LENGTH, Pit, PowerManagement, Rtc,
+    SystemControl,
+};
 use crate::pci::{
     ConfigAddressPort, ConfigDataPort, ECAM, ECAM_LEN, Ecam, HostBridge, PciBus, PciWiring, Plug, Slot,
     interrupt_of,
@@ -86,6 +91,8 @@ struct Chips {
     keyboard: Arc<Seat<I8042>>,
     system_control: Arc<Seat<SystemControl>>,
     serial: [Arc<Serial>; 4],
+    /// It has no slot in the alarm clock, so it is the last one.
+    hotplug: Arc<HotplugPorts>,
 }
 
 impl Chips {
@@ -94,6 +101,7 @@ impl Chips {
         memory: MemorySizes,
         wiring: &Wiring,
         interrupts: &Arc<Interrupts>,
+        pci: &Arc<PciBus>,
     ) -> Self {
         let first = equipment.attention.len();
         let serial = |n: usize| {
@@ -101,10 +109,12 @@ impl Chips {
             Arc::new(Serial::new(wiring, first + 5 + n, interrupts.line(COM_IRQS[n]), connected))
         };
         let rtc = Rtc::new(equipment.unix_nanoseconds, memory);
+        let pm = Arc::new(Seat::new(PowerManagement::default(), wiring, first + 2, Some(interrupts.line(9))));
         Self {
+            hotplug: Arc::new(HotplugPorts::new(pci.clone(), pm.clone())),
             pit: Arc::new(Seat::new(Pit::default(), wiring, first, Some(interrupts.line(0)))),
             rtc: Arc::new(Seat::new(rtc, wiring, first + 1, Some(interrupts.line(8)))),
-            pm: Arc::new(Seat::new(PowerManagement::default(), wiring, first + 2, Some(interrupts.line(9)))),
+            pm,
             keyboard: Arc::new(Seat::new(I8042::default(), wiring, first + 3, Some(interrupts.line(1)))),
             system_control: Arc::new(Seat::new(SystemControl::default(), wiring, first + 4, None)),
             serial: std::array::from_fn(serial),
@@ -113,9 +123,10 @@ impl Chips {
 
     /// All, in the order in which they are saved and have their slots.
     fn all(&self) -> Vec<&dyn Seated> {
-        let Self { pit, rtc, pm, keyboard, system_control, serial } = self;
+        let Self { pit, rtc, pm, keyboard, system_control, serial, hotplug } = self;
         let mut all: Vec<&dyn Seated> = vec![&**pit, &**rtc, &**pm, &**keyboard, &**system_control];
         all.extend(serial.iter().map(|serial| &**serial as &dyn Seated));
+        all.push(&**hotplug);
         all
     }
 
@@ -128,6 +139,7 @@ impl Chips {
         ports.claim(0x70, 2, Byte, self.rtc.clone());
         ports.claim(PM_BASE, PM_LENGTH, Dword, Arc::new(PmPorts(self.pm.clone())));
         let fast_a20 = At(self.system_control.clone(), SystemControl::PORT_92);
+        ports.claim(HOTPLUG_BASE, HOTPLUG_LENGTH, Dword, self.hotplug.clone());
         ports.claim(0x92, 1, Byte, Arc::new(fast_a20));
         for (start, serial) in COM_PORTS.into_iter().zip(&self.serial) {
             ports.claim(start, 8, Byte, serial.clone());
@@ -159,9 +171,9 @@ impl Mainboard {
         let interrupts = Arc::new(Interrupts::new(&equipment.attention, clock.clone(), alarm.clone()));
         let memory = memory_sizes(equipment.memory);
         let wiring = Wiring { clock: clock.clone(), alarm: alarm.clone(), control: control.clone() };
-        let chips = Chips::seat(&equipment, memory, &wiring, &interrupts);
-
         let pci = Arc::new(PciBus::default());
+        let chips = Chips::seat(&equipment, memory, &wiring, &interrupts, &pci);
+
         pci.add(Slot::new(0, 0), Arc::new(HostBridge::default()));
         let pins = (0..32).map(|device| Arc::new(interrupts.line(interrupt_of(device, 0)))).collect();
 
@@ -226,17 +238,29 @@ impl Mainboard {
         Ok(slot)
     }
 
+    /// Tells the guest that a function has come into a slot.
+    pub fn announce(&self, slot: Slot) {
+        self.chips.hotplug.comes(slot.device());
+    }
+
+    /// Asks the guest to let go of the function in a slot. It is gone when the guest says so, which
+    /// [`PciBus::slots`] tells.
+    pub fn ask_back(&self, slot: Slot) {
+        self.chips.hotplug.is_to_go(slot.device());
+    }
+
     /// Puts all chips as they are after power-up. No vCPU runs meanwhile.
     pub fn reset(&self) {
         self.interrupts.reset();
         self.pci.reset();
-        let Chips { pit, rtc, pm, keyboard, system_control, serial } = &self.chips;
+        let Chips { pit, rtc, pm, keyboard, system_control, serial, hotplug } = &self.chips;
         pit.replace(Pit::default());
         rtc.replace(Rtc::new(self.unix_nanoseconds, self.memory));
         pm.replace(PowerManagement::default());
         keyboard.replace(I8042::default());
         system_control.replace(SystemControl::default());
         serial.iter().for_each(|serial| serial.reset());
+        hotplug.reset();
     }
 
     /// Runs the board's threads while `body` runs: the alarm clock's and one for each console that goes

@@ -10,6 +10,7 @@
 
 mod alarm;
 mod control;
+mod hotplug;
 mod interrupts;
 mod line;
 mod mainboard;

@@ -6,6 +6,7 @@
 
 mod counter;
 mod debug;
+mod hotplug;
 mod i8042;
 mod ioapic;
 mod lapic;
@@ -18,6 +19,7 @@ mod system_control;
 mod uart;
 
 pub use debug::DebugConsole;
+pub use hotplug::{HOTPLUG_BASE, HOTPLUG_EVENT, HOTPLUG_LENGTH, Hotplug};
 pub use i8042::I8042;
 pub use ioapic::{IoApic, Message, PINS};
 pub use lapic::{Arrival, Delivery, Destination, Effect, Ipi, LocalApic, Shorthand, VectorSet};

@@ -1,4 +1,4 @@
-//! ACPI power management: the PM1a event and control registers, the PM timer and an empty block of
+//! ACPI power management: the PM1a event and control registers, the PM timer and a block of
 //! general-purpose events (ACPI 6.4, 4.8.3).
 //!
 //! There is no SMI here: the machine is in ACPI mode from the start, SCI_EN is always set, and the FADT has
@@ -77,6 +77,11 @@ impl PowerManagement {
     /// Presses the power button.
     pub fn press_power_button(&mut self) {
         self.status |= POWER_BUTTON;
+    }
+
+    /// Raises a general-purpose event: 0 to 15.
+    pub fn raise_event(&mut self, event: u16) {
+        self.gpe_status |= 1 << event;
     }
 
     fn word(&self, offset: u16, now: u64) -> u16 {

@@ -10,6 +10,7 @@ use acpi_tables::sdt::Sdt;
 use base::HOLE_START;
 
 use super::acpi::{OEM, OEM_REVISION, OEM_TABLE};
+use super::hotplug;
 use crate::board::{COM_IRQS, COM_PORTS, PANIC_PORT};
 use crate::chip::S5;
 use crate::pci::{ECAM, ECAM_LEN, interrupt_of};
@@ -20,6 +21,7 @@ pub fn table() -> Sdt {
     soft_off(&mut aml);
     interrupt_model(&mut aml);
     Scope::new(Path::new("\\_SB_"), vec![&PciRoot, &Isa]).to_aml_bytes(&mut aml);
+    hotplug::aml(&mut aml);
     let mut table = Sdt::new(*b"DSDT", 36, 2, OEM, OEM_TABLE, OEM_REVISION);
     table.append_slice(&aml);
     table
@@ -151,7 +153,9 @@ mod tests {
         let bytes = table.as_slice();
         let s5 = find(bytes, b"_S5_\x12").unwrap();
         assert_eq!(bytes[s5 + 7..s5 + 9], [0x0a, S5], "BytePrefix and the type");
-        for name in [b"PCI0", b"_PRT", b"COM1", b"COM4", b"RTC_", b"PIC_", b"TMR_", b"_PIC"] {
+        for name in [
+            b"_EJ0", b"S1F_", b"_E01", b"PCI0", b"_PRT", b"COM1", b"COM4", b"RTC_", b"PIC_", b"TMR_", b"_PIC",
+        ] {
             assert!(find(bytes, name).is_some(), "{}", name.escape_ascii());
         }
     }

@@ -13,6 +13,7 @@ mod acpi;
 mod bios_data;
 mod dsdt;
 mod e820;
+mod hotplug;
 mod smbios;
 
 use base::GuestPhys;

@@ -104,6 +104,8 @@ pub struct PciBus {
     /// By slot.
     functions: RwLock<Vec<(Slot, Function)>>,
     windows: RwLock<Vec<(Window, Function)>>,
+    /// The machine runs, and so do functions that are added.
+    runs: Mutex<bool>,
     /// CF8h.
     address: Mutex<u32>,
 }
@@ -116,12 +118,24 @@ impl PciBus {
     /// # Panics
     /// If the slot is taken: the board's plan is wrong.
     pub fn add(&self, slot: Slot, function: Function) {
+        let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        function.stand(!*runs);
         let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
         let at = functions.partition_point(|(taken, _)| *taken < slot);
         assert!(functions.get(at).is_none_or(|(taken, _)| *taken != slot), "two PCI functions in one slot");
         functions.insert(at, (slot, function));
+        drop((functions, runs));
+        self.remap();
+    }
+
+    /// Takes a function off the bus. It ends when it is dropped.
+    pub fn remove(&self, slot: Slot) -> Option<Arc<dyn PciFunction>> {
+        let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
+        let at = functions.iter().position(|(taken, _)| *taken == slot)?;
+        let (_, function) = functions.remove(at);
         drop(functions);
         self.remap();
+        Some(function)
     }
 
     /// The lowest device number above 0 that nobody has.
@@ -188,6 +202,8 @@ impl PciBus {
 
     /// All functions stand, or go on.
     pub fn stand(&self, standing: bool) {
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        *runs = !standing;
         self.functions().iter().for_each(|(_, function)| function.stand(standing));
     }
 

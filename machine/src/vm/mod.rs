@@ -39,6 +39,7 @@ mod check;
 mod config;
 mod life;
 mod outcome;
+mod plug;
 mod state;
 mod vcpu_loop;
 

@@ -274,6 +274,7 @@ impl Drop for VirtioPci {
             // It ends by itself; that it panicked has been said already.
             let _ = thread.join();
         }
+        self.interrupts.reset(); // whoever comes into the slot next finds the pin at rest
     }
 }
 

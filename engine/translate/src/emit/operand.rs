@@ -156,7 +156,7 @@ impl Emitter<'_> {
             self.asm.load_gs_index8(B, B, 0);
         }
         if site == Site::Checked {
-            // Zero for the two pages of the guard that the sum may lie in, and for nothing else.
+            // Zero for the two pages of the guard that the sum may lie in, or of one of its copies, and for nothing else.
             self.asm.load_frame(C, at!(minus_guard));
             self.asm.lea(C, Some(C), Some((from, 0)), 0, true);
             self.asm.lea(C, Some(C), Some((B, 0)), 0, true);
@@ -266,10 +266,10 @@ impl Emitter<'_> {
             self.asm.pext_frame(dst, src, mask);
         } else {
             debug_assert!(mask == at!(beyond), "the others have sequences of their own");
-            // Whether the bits are zero is all that is asked.
+            // Whether the bits are zero is all that is asked. Those below to the top, then out, with those above.
             self.asm.rorx(dst, src, 13);
             self.asm.store_frame(at!(spare), B);
-            self.asm.mov_imm32(B, 13);
+            self.asm.mov_imm32(B, 13 + 64 - base::PERIOD_BITS);
             self.asm.shlx(dst, dst, B);
             self.asm.load_frame(B, at!(spare));
         }

@@ -1,0 +1,43 @@
+//! Devices come and go while a Debian runs.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use backend::block::{Disk, Format, Options, Source};
+use machine::pci::Plug;
+use ringfence_stories::{Live, Stage, Story};
+use virtio::{Blk, Rng, VirtioPci};
+
+pub const STORIES: &[Story] = &[Story::each("hotplug::a_disk_ten_times", a_disk_ten_times)];
+
+const ROUNDS: usize = 10;
+
+fn disk(path: &std::path::Path) -> Result<Plug> {
+    let disk = Disk::open(&Source::new(path, Format::Raw), &Options::default())?;
+    Ok(VirtioPci::plug(Blk::new(Box::new(disk), 1, "the plugged disk")))
+}
+
+fn a_disk_ten_times(stage: &Stage) -> Result<()> {
+    let path = stage.file("disk.img", vec![0; 4 << 20])?;
+    // A device from the start, so that the guest has the drivers.
+    let mut guest = Live::boot(stage, vec![VirtioPci::plug(Rng::default())])?;
+    guest.say("dmesg -c >/dev/null")?;
+    let mut slots = vec![];
+    for round in 0..ROUNDS {
+        let slot = guest.vm.plug(disk(&path)?)?;
+        guest.say("for n in $(seq 100); do [ -b /dev/vda ] && break; sleep 0.1; done; [ -b /dev/vda ]")?;
+        let text = format!("round {round}");
+        let script =
+            format!("printf '{text}' | dd of=/dev/vda bs=512 seek={round} conv=sync,fsync 2>/dev/null");
+        guest.say(&script)?;
+        ensure!(guest.vm.unplug(slot, Duration::from_secs(60)), "round {round}: the guest keeps the disk");
+        guest.say("for n in $(seq 100); do [ -b /dev/vda ] || break; sleep 0.1; done; [ ! -b /dev/vda ]")?;
+        let found = std::fs::read(&path)?;
+        ensure!(found[512 * round..].starts_with(text.as_bytes()), "round {round}: nothing was written");
+        slots.push(slot);
+    }
+    ensure!(slots.iter().all(|slot| *slot == slots[0]), "slots are not free again: {slots:?}");
+    let complaints = guest.say("dmesg | grep -iE 'warn|bug|error|fail|leak'; true")?;
+    ensure!(complaints.trim().is_empty(), "the kernel complains:\n{complaints}");
+    Ok(())
+}
