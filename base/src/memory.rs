@@ -22,6 +22,7 @@ use vm_memory::mmap::MmapRegionBuilder;
 use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap};
 
 use crate::address::{GuestPhys, PAGE_SIZE, RamOffset};
+use crate::buffer::Piece;
 use crate::scalar::Scalar;
 use crate::watch::{RegionWatch, Watch};
 
@@ -289,6 +290,22 @@ impl GuestMemory {
             }
         }
         len != 0 && self.watch.wrote(at, len)
+    }
+
+    /// Gives the whole pages of a piece back to the host. They read as zeroes from now on, and take memory
+    /// again when they are written.
+    pub fn give_back(&self, piece: Piece) {
+        let start = piece.at.0.next_multiple_of(PAGE_SIZE);
+        let end = (piece.at.0 + piece.len) / PAGE_SIZE * PAGE_SIZE;
+        let Some(len) = end.checked_sub(start).filter(|len| *len > 0) else { return };
+        let at = self.host(RamOffset(start), len).cast();
+        // SAFETY: in bounds, whole pages of our own anonymous mapping; nobody holds a reference into them.
+        let given = unsafe { libc::madvise(at, len as usize, libc::MADV_DONTNEED) };
+        if given != 0 {
+            // Locked memory, say. The guest counts on zeroes all the same.
+            self.fill(RamOffset(start), 0u8, len);
+        }
+        self.watch.wrote_apart(RamOffset(start), len);
     }
 
     /// Copies from a guest-physical range.

@@ -16,6 +16,7 @@
 #![deny(missing_docs)]
 
 pub mod back;
+mod balloon;
 mod blk;
 mod chain;
 mod console;
@@ -28,6 +29,7 @@ mod queue;
 mod rings;
 mod rng;
 
+pub use balloon::{Balloon, BalloonHandle, BalloonState, Statistics};
 pub use blk::{Blk, BlkState};
 pub use chain::{Chain, MOST_DESCRIPTORS};
 pub use console::{Console, ConsoleState, MOST_PORTS, Port};

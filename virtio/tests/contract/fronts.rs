@@ -1,7 +1,7 @@
 //! All fronts, each with a back-end that does as little as possible.
 
 use ringfence_virtio::back::Offloads;
-use ringfence_virtio::{Blk, Console, Device, Net, Port, Rng};
+use ringfence_virtio::{Balloon, Blk, Console, Device, Net, Port, Rng};
 
 use crate::cable::Cable;
 use crate::console::Pipe;
@@ -11,6 +11,7 @@ pub type Make = fn() -> Box<dyn Device>;
 
 /// Each front by name.
 pub const FRONTS: &[(&str, Make)] = &[
+    ("balloon", || Box::new(Balloon::new().unwrap().0)),
     ("blk", || Box::new(Blk::new(Box::new(RamDisk::new(64)), 2, "a disk"))),
     ("net", || Box::new(Net::new(Box::new(Cable::new(Offloads::all())), 2, "an interface"))),
     ("console", || {

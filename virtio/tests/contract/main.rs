@@ -1,5 +1,6 @@
 //! What every front must stand, through the transport, from a driver that does as it likes.
 
+mod balloon;
 mod cable;
 mod console;
 mod disk;
