@@ -62,8 +62,8 @@ pub fn open(spec: &Spec, publish: &[Publish], capture: Option<&Path>) -> Result<
     };
     let mut published = vec![];
     let mut net: Box<dyn Net> = match &spec.kind {
-        Kind::User { loopback } => {
-            let plan = Plan { loopback: *loopback, ..Plan::default() };
+        Kind::User { loopback, restrict } => {
+            let plan = Plan { loopback: *loopback, restrict: *restrict, ..Plan::default() };
             let (user, at) = User::new(plan, mac, publish)?;
             published = at;
             Box::new(user)

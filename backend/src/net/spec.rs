@@ -1,5 +1,5 @@
 //! A network interface as the command line says it:
-//! `user[,loopback]|tap=NAME|bridge=NAME|switch=NAME|none[,mac=…][,limit-bw=…]`.
+//! `user[,loopback][,restrict]|tap=NAME|bridge=NAME|switch=NAME|none[,mac=…][,limit-bw=…]`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,6 +15,8 @@ pub enum Kind {
     User {
         /// And the host's loopback.
         loopback: bool,
+        /// Nowhere else, name servers included; published ports still lead in.
+        restrict: bool,
     },
     /// An interface of the host's.
     Tap(InterfaceName),
@@ -44,7 +46,7 @@ pub enum SpecError {
     #[error("{0:?} is no kind of network; write user, tap=NAME, bridge=NAME, switch=NAME or none")]
     Kind(String),
     /// An option there is none of.
-    #[error("there is no option {0:?}; there are mac=, limit-bw= and, of user, loopback")]
+    #[error("there is no option {0:?}; there are mac=, limit-bw= and, of user, loopback and restrict")]
     Unknown(String),
     /// An option twice.
     #[error("{0} is said twice")]
@@ -73,7 +75,7 @@ pub enum SpecError {
 impl Default for Spec {
     /// The network that needs nothing.
     fn default() -> Self {
-        Self { kind: Kind::User { loopback: false }, mac: None, bytes: None }
+        Self { kind: Kind::User { loopback: false, restrict: false }, mac: None, bytes: None }
     }
 }
 
@@ -99,7 +101,7 @@ impl FromStr for Spec {
         let mut parts = text.split(',');
         let first = parts.next().unwrap_or_default();
         let mut kind = match first.split_once('=') {
-            None if first == "user" => Kind::User { loopback: false },
+            None if first == "user" => Kind::User { loopback: false, restrict: false },
             None if first == "none" => Kind::None,
             Some(("tap", name)) => Kind::Tap(interface(name)?),
             Some(("bridge", name)) => Kind::Bridge(interface(name)?),
@@ -119,8 +121,12 @@ impl FromStr for Spec {
                     bytes.replace(parsed).map(|_| "limit-bw")
                 }
                 None if part == "loopback" => match &mut kind {
-                    Kind::User { loopback } => std::mem::replace(loopback, true).then_some("loopback"),
+                    Kind::User { loopback, .. } => std::mem::replace(loopback, true).then_some("loopback"),
                     _ => return Err(SpecError::Meaningless("loopback", "user")),
+                },
+                None if part == "restrict" => match &mut kind {
+                    Kind::User { restrict, .. } => std::mem::replace(restrict, true).then_some("restrict"),
+                    _ => return Err(SpecError::Meaningless("restrict", "user")),
                 },
                 _ => return Err(SpecError::Unknown(part.to_owned())),
             };
@@ -139,8 +145,11 @@ impl FromStr for Spec {
 impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            Kind::User { loopback: false } => f.write_str("user")?,
-            Kind::User { loopback: true } => f.write_str("user,loopback")?,
+            Kind::User { loopback, restrict } => {
+                f.write_str("user")?;
+                f.write_str(if *loopback { ",loopback" } else { "" })?;
+                f.write_str(if *restrict { ",restrict" } else { "" })?;
+            }
             Kind::Tap(name) => write!(f, "tap={name}")?,
             Kind::Bridge(name) => write!(f, "bridge={name}")?,
             Kind::Switch(name) => write!(f, "switch={name}")?,
@@ -165,7 +174,8 @@ mod tests {
     #[test]
     fn networks_as_people_write_them() {
         assert_eq!(spec("user"), Spec::default());
-        assert_eq!(spec("user,loopback").kind, Kind::User { loopback: true });
+        assert_eq!(spec("user,loopback").kind, Kind::User { loopback: true, restrict: false });
+        assert_eq!(spec("user,restrict").kind, Kind::User { loopback: false, restrict: true });
         assert_eq!(spec("none").kind, Kind::None);
         assert_eq!(spec("switch=blue.1").kind, Kind::Switch("blue.1".to_owned()));
         let tap = spec("tap=tap0,mac=52:54:00:00:00:01,limit-bw=10M");
@@ -189,6 +199,7 @@ mod tests {
             ("user,loopback=yes", SpecError::Unknown("loopback=yes".to_owned())),
             ("user,loopback,loopback", SpecError::Twice("loopback")),
             ("tap=t,loopback", SpecError::Meaningless("loopback", "user")),
+            ("switch=t,restrict", SpecError::Meaningless("restrict", "user")),
             ("none,mac=52:54:00:00:00:01", SpecError::Meaningless("mac", "a network")),
             ("none,limit-bw=1", SpecError::Meaningless("limit-bw", "a network")),
             ("user,mac=1", SpecError::Mac("1".to_owned(), NotAMac::Shape)),

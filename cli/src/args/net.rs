@@ -12,12 +12,12 @@ pub struct NetArgs {
     /// Connects the guest to a network; may be said several times [default: user]
     ///
     /// user: out to the world through this host, with DHCP and DNS, without any rights; with loopback also to
-    /// the host's own loopback, as 10.0.2.2. tap, bridge: an interface or a bridge of the host's. switch: to all machines of
+    /// the host's own loopback, as 10.0.2.2; with restrict nowhere but there. tap, bridge: an interface or a bridge of the host's. switch: to all machines of
     /// this user that name the same switch. none: no network.
     #[arg(
         short,
         long,
-        value_name = "user[,loopback]|tap=NAME|bridge=NAME|switch=NAME|none[,mac=MAC][,limit-bw=SIZE]"
+        value_name = "user[,loopback][,restrict]|tap=NAME|bridge=NAME|switch=NAME|none[,mac=MAC][,limit-bw=SIZE]"
     )]
     net: Vec<Spec>,
 

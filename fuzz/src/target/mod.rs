@@ -6,6 +6,7 @@ mod chips;
 mod cpio;
 mod deb;
 mod disks;
+mod frames;
 mod interpreter;
 mod loaders;
 mod translator;
@@ -16,6 +17,7 @@ pub use chips::TARGET as CHIPS;
 pub use cpio::TARGET as CPIO;
 pub use deb::TARGET as DEB;
 pub use disks::TARGET as DISKS;
+pub use frames::TARGET as FRAMES;
 pub use interpreter::TARGET as INTERPRETER;
 pub use loaders::TARGET as LOADERS;
 pub use translator::TARGET as TRANSLATOR;
@@ -36,7 +38,7 @@ pub struct Target {
 
 /// All targets.
 pub const TARGETS: &[&Target] =
-    &[&INTERPRETER, &TRANSLATOR, &LOADERS, &CPIO, &DEB, &DISKS, &AGENT, &CHIPS, &BOARD];
+    &[&INTERPRETER, &TRANSLATOR, &LOADERS, &CPIO, &DEB, &DISKS, &FRAMES, &AGENT, &CHIPS, &BOARD];
 
 /// The target of this name.
 pub fn by_name(name: &str) -> Option<&'static Target> {

@@ -9,6 +9,8 @@ pub struct Plan {
     pub prefix: [u8; 3],
     /// May the guest reach the host's loopback, as the gateway's address?
     pub loopback: bool,
+    /// Is the world closed to it, name servers included? Published ports still lead in.
+    pub restrict: bool,
 }
 
 /// What a destination stands for.
@@ -27,7 +29,7 @@ pub enum Destination {
 impl Default for Plan {
     /// QEMU's and libslirp's network, which guides to both assume: 10.0.2.0/24.
     fn default() -> Self {
-        Self { prefix: [10, 0, 2], loopback: false }
+        Self { prefix: [10, 0, 2], loopback: false, restrict: false }
     }
 }
 
@@ -79,7 +81,7 @@ impl Plan {
     /// Link-local addresses are forbidden beside what is no unicast address: in clouds, what answers there
     /// hands out the host's own credentials.
     pub fn destination(&self, address: Ipv4Addr) -> Destination {
-        if address == self.resolver() {
+        if address == self.resolver() && !self.restrict {
             return Destination::Resolver;
         }
         if address == self.gateway() {
@@ -88,20 +90,28 @@ impl Plan {
                 false => Destination::Gateway,
             };
         }
-        let unreachable = self.contains(address)
+        match self.lies_outside(address) && !self.restrict {
+            true => Destination::Host(address.into()),
+            false => Destination::Forbidden,
+        }
+    }
+
+    /// Is it the address of one host somewhere in the world?
+    fn lies_outside(&self, address: Ipv4Addr) -> bool {
+        let special = self.contains(address)
             || address.octets()[0] == 0
             || address.is_loopback()
             || address.is_link_local()
             || address.is_multicast()
             || address.octets()[0] >= 240;
-        if unreachable { Destination::Forbidden } else { Destination::Host(address.into()) }
+        !special
     }
 
     /// The address that a peer on the host's side has for the guest: what the guest cannot reach by that
     /// address stands behind the gateway.
     pub fn seen_from_guest(&self, peer: SocketAddr) -> Ipv4Addr {
         match peer.ip().to_canonical() {
-            IpAddr::V4(address) if self.destination(address) == Destination::Host(address.into()) => address,
+            IpAddr::V4(address) if self.lies_outside(address) => address,
             _ => self.gateway(),
         }
     }
@@ -135,6 +145,18 @@ mod tests {
                 assert_eq!(plan.destination(at(forbidden)), Destination::Forbidden, "{forbidden}");
             }
         }
+    }
+
+    #[test]
+    fn a_restricted_guest_reaches_nobody() {
+        let plan = Plan { restrict: true, ..Plan::default() };
+        let reaches = |plan: &Plan, text: &str| plan.destination(text.parse().unwrap());
+        for address in ["10.0.2.3", "192.0.2.1", "10.0.3.3", "127.0.0.1"] {
+            assert_eq!(reaches(&plan, address), Destination::Forbidden, "{address}");
+        }
+        assert_eq!(reaches(&plan, "10.0.2.2"), Destination::Gateway);
+        let open = Plan { loopback: true, ..plan };
+        assert!(matches!(reaches(&open, "10.0.2.2"), Destination::Host(_)), "but by a word of its own");
     }
 
     #[test]
