@@ -22,11 +22,15 @@ mod session;
 mod signals;
 mod terminal;
 
+use std::fs::File;
 use std::process::ExitCode;
+use std::sync::Mutex;
 use std::{env, panic};
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt};
 
 use args::{Cli, Command};
 use failure::Failure;
@@ -39,7 +43,10 @@ fn main() -> ExitCode {
     if cli.quiet {
         message::be_quiet();
     }
-    start_log(cli.verbose);
+    if let Err(failure) = start_log(cli.verbose, &cli.command) {
+        message::error(&failure);
+        return failure.status.into();
+    }
     restore_terminal_on_panic();
     match dispatch(cli.command) {
         Ok(status) => status.into(),
@@ -62,15 +69,33 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
 }
 
 /// The log goes to standard error; RINGFENCE_LOG says what of it, in the form of `tracing`.
-fn start_log(verbose: u8) {
+fn start_log(verbose: u8, command: &Command) -> Result<(), Failure> {
     let level = match verbose {
         0 => "error",
         1 => "info",
         2 => "debug",
-        _ => "trace",
+        // Blocks would drown the rest.
+        _ => "trace,ringfence::blocks=off,ringfence::perf=off",
     };
-    let filter = EnvFilter::try_from_env("RINGFENCE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| message::LogWriter).compact().init();
+    let (mut trace, mut map) = (false, None);
+    if let Command::Run(args) = command {
+        trace = args.trace;
+        if args.perf_map {
+            let path = format!("/tmp/perf-{}.map", std::process::id());
+            let file = File::create(&path)
+                .map_err(|source| Failure::host(format!("cannot write {path}: {source}")))?;
+            let lines = fmt::layer().without_time().with_level(false).with_target(false).with_ansi(false);
+            let only = EnvFilter::new("ringfence::perf=trace");
+            map = Some(lines.with_writer(Mutex::new(file)).with_filter(only));
+        }
+    }
+    let said = env::var("RINGFENCE_LOG").ok();
+    let with_blocks = |said: &str| format!("{said}{}", if trace { ",ringfence::blocks=trace" } else { "" });
+    let filter = said.and_then(|said| EnvFilter::try_new(with_blocks(&said)).ok());
+    let filter = filter.unwrap_or_else(|| EnvFilter::new(with_blocks(level)));
+    let log = fmt::layer().with_writer(|| message::LogWriter).compact();
+    tracing_subscriber::registry().with(map).with(log.with_filter(filter)).init();
+    Ok(())
 }
 
 /// A message in raw mode would run down the screen like stairs.

@@ -108,6 +108,16 @@ pub struct RunArgs {
     #[arg(long, requires = "stats")]
     pub json: bool,
 
+    /// Prints each block that the translator makes, guest code beside host code, on standard error
+    #[arg(long)]
+    pub trace: bool,
+
+    /// Writes /tmp/perf-PID.map, by which `perf report` names translated code
+    ///
+    /// Each block is named after the place of its code in the guest's RAM.
+    #[arg(long)]
+    pub perf_map: bool,
+
     /// A command to run in the guest instead of a shell
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<OsString>,
@@ -116,9 +126,9 @@ pub struct RunArgs {
 /// What executes the guest's instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum EngineChoice {
-    /// The translator where the host can run it and the machine has one vCPU, else the interpreter
+    /// The translator where the host can run it, else the interpreter
     Auto,
-    /// The binary translator: guest code, rewritten, runs on the host's CPU; one vCPU
+    /// The binary translator: guest code, rewritten, runs on the host's CPU
     Translate,
     /// The reference CPU: one instruction after the other, anywhere
     Interpret,

@@ -64,7 +64,8 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         selftest: name == SELFTEST,
     };
     let engine = vm::engine(args.engine, &config);
-    let machine = Machine::build(config, images, plugs, &*engine, log).map_err(|error| explain(error, &name))?;
+    let machine =
+        Machine::build(config, images, plugs, &*engine, log).map_err(|error| explain(error, &name))?;
     let signals = signals::listen().map_err(cannot("listen to signals"))?;
     if interactive {
         announce(args, &name, engine.name());
@@ -80,7 +81,8 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     let finished = Driver::new(guest, user, talk, limits).run();
     tracing::debug!(?finished, "the run is over");
     if args.stats {
-        print_stats(&Stats::new(engine.name(), began.elapsed(), view.statistics()), args.json);
+        let stats = Stats::new(engine.name(), began.elapsed(), view.statistics(), view.details());
+        print_stats(&stats, args.json);
     }
     context.conclude(finished)
 }

@@ -1,5 +1,6 @@
 //! What `--stats` prints.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -16,14 +17,35 @@ pub struct Stats {
     /// Instructions a second, all vCPUs together.
     pub instructions_per_second: f64,
     /// Each vCPU's counters.
-    pub vcpus: Vec<Statistics>,
+    pub vcpus: Vec<VcpuStats>,
+}
+
+/// One vCPU's.
+#[derive(Clone, Debug, Serialize)]
+pub struct VcpuStats {
+    /// What every engine counts.
+    #[serde(flatten)]
+    pub counters: Statistics,
+    /// What this one counts besides, by name.
+    pub details: BTreeMap<String, u64>,
 }
 
 impl Stats {
     /// Of a run that took so long.
-    pub fn new(engine: &'static str, time: Duration, vcpus: Vec<Statistics>) -> Self {
+    pub fn new(
+        engine: &'static str,
+        time: Duration,
+        counters: Vec<Statistics>,
+        details: Vec<Vec<(String, u64)>>,
+    ) -> Self {
         let seconds = time.as_secs_f64();
-        let instructions: u64 = vcpus.iter().map(|vcpu| vcpu.instructions).sum();
+        let instructions: u64 = counters.iter().map(|vcpu| vcpu.instructions).sum();
+        let details = details.into_iter().chain(std::iter::repeat_with(Vec::new));
+        let vcpus = counters
+            .into_iter()
+            .zip(details)
+            .map(|(counters, details)| VcpuStats { counters, details: details.into_iter().collect() })
+            .collect();
         let instructions_per_second = if seconds > 0.0 { instructions as f64 / seconds } else { 0.0 };
         Self { engine, seconds, instructions_per_second, vcpus }
     }
@@ -43,7 +65,7 @@ impl fmt::Display for Stats {
                 interrupts,
                 device_accesses,
                 page_walks,
-            } = vcpu;
+            } = &vcpu.counters;
             write!(f, "vCPU {index}:")?;
             for (name, count) in [
                 ("instructions", instructions),
@@ -55,6 +77,9 @@ impl fmt::Display for Stats {
                 ("page walks", page_walks),
             ] {
                 write!(f, "\n  {name:<20} {count:>16}")?;
+            }
+            for (name, count) in &vcpu.details {
+                write!(f, "\n  {name:<36} {count:>16}")?;
             }
             if index + 1 < vcpus.len() {
                 writeln!(f)?;
@@ -71,7 +96,12 @@ mod tests {
     #[test]
     fn both_forms() {
         let vcpu = Statistics { instructions: 3_000_000, interrupts: 7, ..Statistics::default() };
-        let stats = Stats::new("interpret", Duration::from_millis(1500), vec![vcpu, vcpu]);
+        let stats = Stats::new(
+            "interpret",
+            Duration::from_millis(1500),
+            vec![vcpu, vcpu],
+            vec![vec![("exits: link".to_owned(), 5)]],
+        );
         let text = stats.to_string();
         assert!(
             text.starts_with("engine interpret, 1.50 s, 4.0 million instructions a second\nvCPU 0:\n"),
@@ -80,6 +110,8 @@ mod tests {
         assert!(text.contains("vCPU 1:") && text.contains("instructions                  3000000"), "{text}");
         let json = serde_json::to_value(&stats).unwrap();
         assert_eq!(json["vcpus"][1]["interrupts"], 7);
-        assert_eq!(Stats::new("x", Duration::ZERO, vec![]).instructions_per_second, 0.0);
+        assert_eq!(json["vcpus"][0]["details"]["exits: link"], 5);
+        assert!(text.contains("exits: link"), "{text}");
+        assert_eq!(Stats::new("x", Duration::ZERO, vec![], vec![]).instructions_per_second, 0.0);
     }
 }

@@ -87,6 +87,11 @@ impl Machine {
 }
 
 impl View {
+    /// The engine's own further counters of each vCPU.
+    pub fn details(&self) -> Vec<Vec<(String, u64)>> {
+        self.0.details()
+    }
+
     /// Each vCPU's counters.
     pub fn statistics(&self) -> Vec<Statistics> {
         self.0.statistics()

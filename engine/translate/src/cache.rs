@@ -5,7 +5,7 @@
 
 use std::io;
 
-use crate::memory::{Mapping, anonymous_file};
+use crate::memory::Mapping;
 
 /// Bytes of the arena.
 const CAPACITY: usize = 32 << 20;
@@ -20,9 +20,9 @@ pub(crate) struct CodeCache {
 impl CodeCache {
     /// An empty arena.
     pub fn new() -> io::Result<Self> {
-        let file = anonymous_file(c"ringfence-code", CAPACITY)?;
-        let writable = Mapping::shared(&file, CAPACITY, true, false)?;
-        let executable = Mapping::shared(&file, CAPACITY, false, true)?;
+        // Not a file: profilers look names up (`/tmp/perf-PID.map`) for code in anonymous memory only.
+        let writable = Mapping::with_twin(CAPACITY)?;
+        let executable = writable.twin()?;
         Ok(Self { writable, executable, used: 0 })
     }
 

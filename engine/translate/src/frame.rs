@@ -202,7 +202,7 @@ impl FramePage {
     /// A zeroed frame.
     pub fn new() -> std::io::Result<Self> {
         let file = crate::memory::anonymous_file(c"ringfence-frame", FRAME_BYTES)?;
-        let mapping = Mapping::shared(&file, FRAME_BYTES, true, false)?;
+        let mapping = Mapping::shared(&file, FRAME_BYTES)?;
         Ok(Self { file, mapping })
     }
 

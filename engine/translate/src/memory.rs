@@ -29,15 +29,9 @@ impl Mapping {
         Ok(Self { start: start.cast(), len })
     }
 
-    /// Maps a file from its start.
-    pub fn shared(file: &File, len: usize, writable: bool, executable: bool) -> io::Result<Self> {
-        let mut protection = libc::PROT_READ;
-        if writable {
-            protection |= libc::PROT_WRITE;
-        }
-        if executable {
-            protection |= libc::PROT_EXEC;
-        }
+    /// Maps a file from its start, readable and writable.
+    pub fn shared(file: &File, len: usize) -> io::Result<Self> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice overlaps nothing.
         let start = unsafe {
             libc::mmap(std::ptr::null_mut(), len, protection, libc::MAP_SHARED, file.as_raw_fd(), 0)
@@ -46,6 +40,33 @@ impl Mapping {
             return Err(io::Error::last_os_error());
         }
         Ok(Self { start: start.cast(), len })
+    }
+
+    /// Zeroed memory that can have a twin; readable and writable.
+    pub fn with_twin(len: usize) -> io::Result<Self> {
+        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice overlaps nothing.
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Self { start: start.cast(), len })
+    }
+
+    /// A second view of the same memory, readable and executable.
+    pub fn twin(&self) -> io::Result<Self> {
+        // SAFETY: an old size of zero leaves a shared mapping as it is and maps its pages once more (mremap(2)).
+        let start = unsafe { libc::mremap(self.start.cast(), 0, self.len, libc::MREMAP_MAYMOVE) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let twin = Self { start: start.cast(), len: self.len };
+        // SAFETY: the mapping just made.
+        if unsafe { libc::mprotect(start, self.len, libc::PROT_READ | libc::PROT_EXEC) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(twin)
     }
 
     /// Maps a file over a part of this mapping, readable and writable.

@@ -175,6 +175,8 @@ impl Store {
         for jump in &emitted.to_shared {
             self.cache.link(host + jump.at, self.shared.at(jump.place));
         }
+        let address = self.cache.address(host);
+        tracing::trace!(target: "ringfence::perf", "{address:x} {:x} guest_{:x}", emitted.code.len(), at.0);
         tracing::trace!(target: "ringfence::blocks", "block at RAM {:#x}, {key:?}\n{}", at.0,
             Listing { page: code, emitted: &emitted, host });
         for link in &emitted.links {
