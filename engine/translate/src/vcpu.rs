@@ -162,7 +162,7 @@ impl Translated {
             tier: Box::new(tier),
             memory: Arc::clone(memory),
             attention: Arc::clone(attention),
-            contexts: Contexts::new(most, memory.host_base().as_ptr() as u64, guard, pages),
+            contexts: Contexts::new(model.vcpus, most, memory.host_base().as_ptr() as u64, guard, pages),
             frame,
             store: Store::new()?,
             sites: Sites::default(),
