@@ -147,8 +147,11 @@ impl Store {
     /// Must the cache be thrown away before anything more is translated? Where most of it is what the guest still has, it
     /// grows instead.
     pub fn is_full(&mut self) -> bool {
+        if self.cache.has_room(LONGEST) {
+            return false;
+        }
         let worth_more = self.living >= self.cache.used() / 4 * 3;
-        !self.cache.has_room(LONGEST) && !(worth_more && self.cache.grow())
+        !(worth_more && self.cache.grow())
     }
 
     /// Translates a block for the runner `who`. The cache is not full. Gives its number; `None` if another CPU was
