@@ -8,13 +8,19 @@ use std::io;
 use crate::memory::Mapping;
 
 /// Bytes of the arena.
-const CAPACITY: usize = 32 << 20;
+const CAPACITY: usize = 64 << 20;
+/// Bytes that are used at first, and after the arena was emptied.
+const MODEST: usize = 16 << 20;
+
+const PAGE: usize = base::PAGE_SIZE as usize;
 
 /// The arena. Offsets are the same in both views.
 pub(crate) struct CodeCache {
     writable: Mapping,
     executable: Mapping,
     used: usize,
+    /// No more than that is used for now.
+    limit: usize,
 }
 
 impl CodeCache {
@@ -23,12 +29,18 @@ impl CodeCache {
         // Not a file: profilers look names up (`/tmp/perf-PID.map`) for code in anonymous memory only.
         let writable = Mapping::with_twin(CAPACITY)?;
         let executable = writable.twin()?;
-        Ok(Self { writable, executable, used: 0 })
+        Ok(Self { writable, executable, used: 0, limit: MODEST })
     }
 
     /// Is there room for so many bytes?
     pub fn has_room(&self, bytes: usize) -> bool {
-        self.used + bytes <= CAPACITY
+        self.used + bytes <= self.limit
+    }
+
+    /// Allows more of the arena to be used, if there is more.
+    pub fn grow(&mut self) -> bool {
+        let grown = (2 * self.limit).min(CAPACITY);
+        std::mem::replace(&mut self.limit, grown) < grown
     }
 
     /// Appends code and gives its offset. The caller has made sure of the room.
@@ -83,8 +95,9 @@ impl CodeCache {
         self.used
     }
 
-    /// Throws everything from `keep` on away.
+    /// Throws everything from `keep` on away, and gives the memory back.
     pub fn truncate(&mut self, keep: u32) {
-        self.used = (keep as usize).next_multiple_of(16);
+        self.writable.give_back((keep as usize).next_multiple_of(PAGE), self.used);
+        (self.used, self.limit) = (keep as usize, MODEST);
     }
 }

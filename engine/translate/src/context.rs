@@ -13,7 +13,11 @@ const MOST: usize = 24;
 const FEWEST: usize = 4;
 /// Address space that the contexts of all vCPUs may reserve. A process has 128 TiB, of which guest memory and its
 /// guard take a good part.
-const SPACE: u64 = 64 << 40;
+const SPACE: u64 = 96 << 40;
+
+/// Granules that the maps of all vCPUs may have open. Each costs memory, and mappings of the host's, of which a process has
+/// 65530 in all.
+const GRANULES: usize = 8192;
 
 /// How many contexts each of so many vCPUs may keep; `None` if they are too many vCPUs for the address space.
 pub(crate) fn contexts_each(vcpus: u32) -> Option<usize> {
@@ -54,14 +58,24 @@ struct Context {
 /// under watch.
 #[derive(Clone, Copy)]
 struct Writer {
-    context: u8,
-    page: u64,
+    /// The page's number, the context's above it.
+    place: u64,
     next: u32,
 }
 
+impl Writer {
+    const PAGE_BITS: u32 = 36;
+
+    fn place(context: usize, linear: u64) -> u64 {
+        (context as u64) << Self::PAGE_BITS | linear >> 12 & ((1 << Self::PAGE_BITS) - 1)
+    }
+}
+
 const NONE: u32 = u32::MAX;
-/// The most writers noted; beyond that everything is forgotten and starts afresh. 64 MiB.
-const MOST_WRITERS: usize = 4 << 20;
+/// The most writers noted; beyond that everything is forgotten and starts afresh. 16 MiB.
+const MOST_WRITERS: usize = 1 << 20;
+/// So many of a page's last writers are looked through before one is noted that may be there already.
+const LOOKED_THROUGH: usize = 4;
 
 /// The address space that was asked for last, and the numbers of its contexts: supervisor, supervisor that reaches user
 /// pages, user.
@@ -76,6 +90,7 @@ struct Last {
 pub(crate) struct Contexts {
     list: Vec<Context>,
     most: usize,
+    most_granules: usize,
     current: usize,
     last: Option<Last>,
     clock: u64,
@@ -89,10 +104,11 @@ pub(crate) struct Contexts {
 impl Contexts {
     /// None yet, and at most so many later. `ram` is the host address of guest RAM, which has `pages` pages; `guard` that of
     /// the page that absent pages lead to.
-    pub fn new(most: usize, ram: u64, guard: u64, pages: usize) -> Self {
+    pub fn new(vcpus: u32, most: usize, ram: u64, guard: u64, pages: usize) -> Self {
         Self {
             list: Vec::new(),
             most,
+            most_granules: GRANULES / vcpus.max(1) as usize,
             current: 0,
             last: None,
             clock: 0,
@@ -171,6 +187,7 @@ impl Contexts {
         let write = mapped.write && writable;
         let (addends, current) = ((mapped.read.then_some(addend), write.then_some(addend)), self.current);
         let fill = |map: &mut ShadowMap| map.fill(linear, addends.0, addends.1, mapped.global);
+        let before = self.list[current].map.granules();
         if fill(&mut self.list[current].map).is_err() {
             // Each part of a map in use is a mapping of the host's, which has so many and no more.
             self.forget();
@@ -180,17 +197,32 @@ impl Contexts {
         if map.is_crowded() {
             map.empty();
         }
+        let grown = map.granules() > before;
         if write {
-            if self.writers.len() >= MOST_WRITERS {
-                self.forget();
-                return Ok(());
-            }
-            let head = &mut self.heads[mapped.page.page()];
-            let page = linear >> 12 & ((1 << 36) - 1);
-            self.writers.push(Writer { context: self.current as u8, page, next: *head });
-            *head = self.writers.len() as u32 - 1;
+            self.note_writer(mapped.page.page(), Writer::place(current, linear));
+        }
+        if self.writers.len() > MOST_WRITERS || grown && self.granules() > self.most_granules {
+            self.forget();
         }
         Ok(())
+    }
+
+    fn granules(&self) -> usize {
+        self.list.iter().map(|context| context.map.granules()).sum()
+    }
+
+    fn note_writer(&mut self, ram_page: usize, place: u64) {
+        let head = &mut self.heads[ram_page];
+        let mut at = *head;
+        for _ in 0..LOOKED_THROUGH {
+            let Some(writer) = self.writers.get(at as usize) else { break };
+            if writer.place == place {
+                return;
+            }
+            at = writer.next;
+        }
+        self.writers.push(Writer { place, next: *head });
+        *head = self.writers.len() as u32 - 1;
     }
 
     /// Forbids writes to a RAM page in every map: it has come under watch.
@@ -199,7 +231,9 @@ impl Contexts {
         let mut at = std::mem::replace(&mut self.heads[ram_page], NONE);
         while at != NONE {
             let writer = self.writers[at as usize];
-            self.list[usize::from(writer.context)].map.forbid_write(writer.page << 12, host);
+            let (context, page) =
+                (writer.place >> Writer::PAGE_BITS, writer.place % (1 << Writer::PAGE_BITS));
+            self.list[context as usize].map.forbid_write(page << 12, host);
             at = writer.next;
         }
     }
@@ -229,7 +263,7 @@ impl Contexts {
         for context in &mut self.list {
             context.map.empty();
         }
-        self.writers.clear();
+        self.writers = Vec::new();
         self.heads.fill(NONE);
     }
 

@@ -121,6 +121,11 @@ impl ShadowMap {
         self.mapping.start() as u64 + HEAD as u64
     }
 
+    /// Granules open.
+    pub fn granules(&self) -> usize {
+        self.open.len()
+    }
+
     /// Bytes of tables opened.
     pub fn resident(&self) -> usize {
         (self.open.len() * 2 + self.wide.len() * 2) * GRANULE

@@ -97,6 +97,15 @@ impl Mapping {
         unsafe { libc::mmap(self.start.add(offset).cast(), len, libc::PROT_NONE, flags, -1, 0) };
     }
 
+    /// Gives the memory behind whole pages of a shared file back; they read as zeros then.
+    pub fn give_back(&self, from: usize, to: usize) {
+        assert!(from.is_multiple_of(base::PAGE_SIZE as usize) && to <= self.len);
+        if from < to {
+            // SAFETY: a part of our own mapping, which nobody has a reference into. A kernel that refuses keeps the memory.
+            unsafe { libc::madvise(self.start.add(from).cast(), to - from, libc::MADV_REMOVE) };
+        }
+    }
+
     /// The first byte.
     pub fn start(&self) -> *mut u8 {
         self.start

@@ -28,7 +28,8 @@ pub(crate) struct Block {
     pub page: usize,
     pub key: Key,
     pub start: u16,
-    sites: Vec<(u32, u16)>,
+    /// Host offset in the block and guest offset in the page of each instruction.
+    sites: Box<[(u16, u16)]>,
     /// The RAM page that the block's only instruction runs on into.
     second: Option<usize>,
     /// Links that lead here.
@@ -41,9 +42,9 @@ impl Block {
     /// instruction starts.
     pub fn site(&self, host: u32) -> (u16, u32) {
         let within = host - self.host;
-        let n = self.sites.partition_point(|&(at, _)| at <= within).saturating_sub(1);
+        let n = self.sites.partition_point(|&(at, _)| u32::from(at) <= within).saturating_sub(1);
         let (at, offset) = self.sites[n];
-        (offset, self.host + at)
+        (offset, self.host + u32::from(at))
     }
 
     /// The near entry.
@@ -58,13 +59,13 @@ struct Link {
     at: u32,
     /// Cache offset of its stub.
     stub: u32,
-    page: usize,
-    key: Key,
+    /// The block that it is in.
+    from: u32,
+    /// The block that it was led to last.
+    to: Option<u32>,
     goal: Goal,
     /// It leads to behind itself.
     forward: bool,
-    /// The block that it was led to last.
-    to: Option<usize>,
 }
 
 #[derive(Default)]
@@ -96,6 +97,8 @@ pub(crate) struct Store {
     across: FxHashMap<u64, FxHashSet<u32>>,
     pages: FxHashMap<usize, CodePage>,
     by_host: BTreeMap<u32, usize>,
+    /// Bytes of blocks that can be entered.
+    living: usize,
     /// Blocks translated since the start.
     pub translated: u64,
     /// Blocks thrown away because their code was written.
@@ -117,6 +120,7 @@ impl Store {
             across: FxHashMap::default(),
             pages: FxHashMap::default(),
             by_host: BTreeMap::new(),
+            living: 0,
             translated: 0,
             invalidated: 0,
             flushes: 0,
@@ -140,9 +144,14 @@ impl Store {
         &self.blocks[number]
     }
 
-    /// Must the cache be thrown away before anything more is translated?
-    pub fn is_full(&self) -> bool {
-        !self.cache.has_room(LONGEST)
+    /// Must the cache be thrown away before anything more is translated? Where most of it is what the guest still has, it
+    /// grows instead.
+    pub fn is_full(&mut self) -> bool {
+        if self.cache.has_room(LONGEST) {
+            return false;
+        }
+        let worth_more = self.living >= self.cache.used() / 4 * 3;
+        !(worth_more && self.cache.grow())
     }
 
     /// Translates a block for the runner `who`. The cache is not full. Gives its number; `None` if another CPU was
@@ -183,11 +192,10 @@ impl Store {
             self.links.push(Link {
                 at: host + link.at,
                 stub: host + link.stub,
-                page,
-                key,
+                from: number as u32,
+                to: None,
                 goal: link.goal.moved(host),
                 forward: link.forward,
-                to: None,
             });
         }
         self.calls.extend(emitted.calls.into_iter().map(|call| (number, call)));
@@ -199,7 +207,7 @@ impl Store {
             page,
             key,
             start,
-            sites: emitted.sites,
+            sites: emitted.sites.iter().map(|&(at, offset)| (at as u16, offset)).collect(),
             second: second.map(RamOffset::page),
             incoming: Vec::new(),
             live: true,
@@ -210,6 +218,7 @@ impl Store {
         }
         self.code_page(page, generation).blocks.insert((start, key), number);
         self.translated += 1;
+        self.living += emitted.code.len();
         Some(number)
     }
 
@@ -224,7 +233,8 @@ impl Store {
     /// Where a link leads, and the key of its target. What is in its own page is in this page of RAM.
     pub fn goal(&self, link: u32) -> (Goal, RamOffset, Key) {
         let link = &self.links[link as usize];
-        (link.goal, RamOffset(link.page as u64 * PAGE_SIZE), link.key)
+        let block = &self.blocks[link.from as usize];
+        (link.goal, RamOffset(block.page as u64 * PAGE_SIZE), block.key)
     }
 
     /// An instruction that a block calls the reference CPU for, and the block's number.
@@ -239,19 +249,20 @@ impl Store {
         // Whoever only goes forwards comes to an end without being asked to.
         let entry = if from.forward { near + POLL_BYTES } else { near };
         self.cache.link(from.at, entry);
-        let before = from.to.replace(block);
-        if before == Some(block) {
+        let before = from.to.replace(block as u32);
+        if before == Some(block as u32) {
             return;
         }
         if let Some(before) = before {
-            self.blocks[before].incoming.retain(|&other| other != link);
+            self.blocks[before as usize].incoming.retain(|&other| other != link);
         }
         self.blocks[block].incoming.push(link);
     }
 
     /// Leads a link to a block in another page if both are global, otherwise to the jump cache.
     pub fn connect_across(&mut self, link: u32, block: usize) {
-        let (at, from, to) = (&self.links[link as usize], self.links[link as usize].key, &self.blocks[block]);
+        let (at, to) = (&self.links[link as usize], &self.blocks[block]);
+        let from = self.blocks[at.from as usize].key;
         let Goal::Across { target, other } = at.goal else { return };
         let page = target & !(PAGE_SIZE - 1);
         self.across.entry(page).or_default().insert(link);
@@ -287,6 +298,7 @@ impl Store {
         if !std::mem::take(&mut block.live) {
             return;
         }
+        self.living -= block.len as usize;
         let (near, stale) = (block.near(), block.host + block.stale);
         let (page, place) = (block.page, (block.start, block.key));
         for link in std::mem::take(&mut block.incoming) {
@@ -338,12 +350,10 @@ impl Store {
     /// Throws everything away.
     pub fn clear(&mut self) {
         self.cache.truncate(self.shared.code.len() as u32);
-        self.blocks.clear();
-        self.links.clear();
-        self.calls.clear();
-        self.across.clear();
-        self.pages.clear();
-        self.by_host.clear();
+        // Not only emptied: their memory is not needed either.
+        (self.blocks, self.links, self.calls) = Default::default();
+        (self.across, self.pages, self.by_host) = Default::default();
+        self.living = 0;
         self.flushes += 1;
     }
 }

@@ -10,17 +10,20 @@
 //!        └── Link: connect ── Indirect: note the jump ── Fault: fill the map, or reference CPU ─┘
 //! ```
 
+mod fault;
+
 use std::io;
 use std::sync::Arc;
 
 use base::{Enlisted, GuestMemory, PAGE_SIZE, RamOffset, Runner};
 use engine::{Attention, Board, Budget, CpuModel, EngineError, Exit, Statistics, Vcpu};
-use iced_x86::{Code, Decoder, DecoderError, Instruction, InstructionInfoFactory, OpAccess, Register};
-use interpret::{Facts, Flush, Mapped, Prepared, Tier};
+use iced_x86::{Code, Decoder, DecoderError, Instruction, InstructionInfoFactory};
+use interpret::{Facts, Flush, Prepared, Tier};
 use x86::CpuState;
 use x86::flags::{AC, DF, IF, RESERVED_ONE, RF, STATUS, VM};
 use x86::paging::is_canonical;
 
+use self::fault::{DECODED, Decoded};
 use crate::context::{Contexts, View, Views, contexts_each};
 use crate::counter::Counter;
 use crate::counts::Counts;
@@ -33,9 +36,6 @@ use crate::map::{NOWHERE, PAGE_BITS, WIDE_TABLE_AT, WRITE_TABLE_AT};
 use crate::signal;
 use crate::station::{Pages, Station};
 use crate::store::{Source, Store};
-
-/// Pages on each side of a missed one that are filled with it.
-const AHEAD: u64 = 16;
 
 const LONGEST_INSTRUCTION: u64 = 15;
 
@@ -64,6 +64,7 @@ pub(crate) struct Translated {
     enlisted: Enlisted,
     /// The host offset of the instruction that started again after the last fill of the map.
     last_fill: u32,
+    decoded: Vec<Decoded>,
     /// The last instruction that got a page fault, and the address that it was for.
     faulted: Option<(u64, u64)>,
     counts: Counts,
@@ -162,7 +163,7 @@ impl Translated {
             tier: Box::new(tier),
             memory: Arc::clone(memory),
             attention: Arc::clone(attention),
-            contexts: Contexts::new(most, memory.host_base().as_ptr() as u64, guard, pages),
+            contexts: Contexts::new(model.vcpus, most, memory.host_base().as_ptr() as u64, guard, pages),
             frame,
             store: Store::new()?,
             sites: Sites::default(),
@@ -176,6 +177,7 @@ impl Translated {
             station,
             enlisted,
             last_fill: u32::MAX,
+            decoded: vec![Decoded::default(); DECODED],
             faulted: None,
             counts: Counts::default(),
         })
@@ -533,7 +535,7 @@ impl Translated {
     /// A branch to a non-canonical address faults at the branch, before it has touched RSP.
     fn rewind(&mut self, rip: u64) {
         self.tier.set_rip(rip);
-        let Some(instruction) = self.instruction_here() else { return };
+        let Some(Decoded { instruction, .. }) = self.instruction_here() else { return };
         let mut registers = [0; 16];
         registers.copy_from_slice(self.tier.registers());
         let change = i64::from(instruction.stack_pointer_increment());
@@ -551,204 +553,18 @@ impl Translated {
         self.tier.set_registers(&registers);
     }
 
-    /// A host fault in translated code, or what a checked access found instead of one.
-    fn fault(
-        &mut self,
-        page: u64,
-        at: u64,
-        checked: bool,
-        left: &mut u64,
-    ) -> io::Result<Result<Resume, Exit>> {
-        let host = self.store.cache.offset(at);
-        let found = host.and_then(|host| self.store.at_host(host).map(|number| (host, number)));
-        let Some((host, number)) = found else {
-            return Err(io::Error::other(format!(
-                "translated code faulted at {at:#x}, outside of any block"
-            )));
-        };
-        let block = self.store.block(number);
-        let (offset, start) = block.site(host);
-        let near = block.near();
-        let ram_page = block.page;
-        self.tier.set_rip(page.wrapping_add(u64::from(offset)));
-        if host >= near && host < near + POLL_BYTES {
-            self.counts.polls += 1;
-            return Ok(Ok(Resume::Dispatch));
-        }
-        let repair = self.repair(ram_page, offset)?;
-        if matches!(repair, Repair::Filled | Repair::PageFault(_)) {
-            self.note_haste(number, offset);
-        }
-        match repair {
-            // Whatever faults again right after a fill needs something else: nothing may loop here.
-            Repair::Filled if self.last_fill != start => {
-                self.last_fill = start;
-                return Ok(Ok(Resume::At(self.store.cache.address(start))));
-            }
-            Repair::Filled => {}
-            Repair::PageFault(linear) => {
-                self.counts.odd_faults += 1;
-                self.faulted = Some((self.tier.rip(), linear));
-            }
-            Repair::Other => self.counts.odd_faults += 1,
-            Repair::Site(site) => {
-                self.counts.site_faults += 1;
-                // A checked site has learnt what there is to learn.
-                if !checked && self.sites.note(ram_page, offset, site) {
-                    self.store.invalidate(number);
-                }
-            }
-        }
-        self.last_fill = u32::MAX;
-        if let Some(exit) = self.interpret(left) {
-            return Ok(Err(exit));
-        }
-        Ok(Ok(Resume::Dispatch))
-    }
-
-    /// A site has faulted: has it done so often, or others no more?
-    fn note_haste(&mut self, number: usize, offset: u16) {
-        let now = crate::counter::ticks();
-        if self.sites.hasty.note((self.store.block(number).page, offset), now) {
-            self.store.invalidate(number);
-        }
-        for (page, offset) in self.sites.hasty.sober(now) {
-            self.store.invalidate_at(page, offset);
-        }
-    }
-
-    /// The guest has returned to an instruction. If that got a page fault, the access will come again and find its page:
-    /// enters it into the map beforehand.
-    fn anticipate(&mut self) -> io::Result<()> {
-        let Some((rip, linear)) = self.faulted else { return Ok(()) };
-        if rip != self.tier.rip() {
-            return Ok(());
-        }
-        self.faulted = None;
-        let view = View::of(&self.tier.facts());
-        self.contexts.enter(view, &self.frame)?;
-        if let Some(mapped) = self.tier.peek(linear) {
-            let granted = mapped.write && self.grant(&mapped, false);
-            self.contexts.fill(linear, &mapped, granted)?;
-            self.counts.anticipated += 1;
-            self.fill_around(linear)?;
-        }
-        Ok(())
-    }
-
-    /// Finds out what the instruction at RIP wanted of memory, and fills the map if that is all it needs.
-    fn repair(&mut self, ram_page: usize, offset: u16) -> io::Result<Repair> {
-        let Some(instruction) = self.instruction_here() else { return Ok(Repair::Other) };
-        let registers: [u64; 16] = self.tier.registers().try_into().unwrap_or([0; 16]);
-        let facts = self.tier.facts();
-        let value = |register: Register, _: usize, _: usize| {
-            Some(match register {
-                Register::FS => facts.fs_base,
-                Register::GS => facts.gs_base,
-                register if register.is_segment_register() => 0,
-                register if register.is_gpr() => {
-                    let whole = registers[register.full_register().number()];
-                    if register.size() == 4 { whole & 0xffff_ffff } else { whole }
-                }
-                _ => return None,
-            })
-        };
-        let accesses: Vec<(u64, u64, bool)> = self
-            .info
-            .info(&instruction)
-            .used_memory()
-            .iter()
-            .filter(|used| used.access() != OpAccess::NoMemAccess)
-            .filter_map(|used| {
-                let write = !matches!(used.access(), OpAccess::Read | OpAccess::CondRead);
-                Some((used.virtual_address(0, value)?, used.memory_size().size() as u64, write))
-            })
-            .collect();
-        let mut filled = false;
-        for (linear, size, write) in accesses {
-            let site = self.sites.get(ram_page, offset).for_size(size as usize);
-            if linear % PAGE_SIZE + size > PAGE_SIZE {
-                let better = if site == Site::Aligned { Site::Unaligned } else { Site::Crossing };
-                return Ok(Repair::Site(better));
-            }
-            let (read_entry, write_entry) = self.contexts.map().entry(linear);
-            if (if write { write_entry } else { read_entry }).is_none() {
-                let Some(mapped) = self.tier.probe(linear, write) else {
-                    return Ok(if self.tier.is_device(linear, write) {
-                        Repair::Site(Site::Checked)
-                    } else {
-                        Repair::PageFault(linear)
-                    });
-                };
-                let granted = mapped.write && self.grant(&mapped, write);
-                self.contexts.fill(linear, &mapped, granted)?;
-                self.counts.fills += 1;
-                self.fill_around(linear)?;
-                if write && !granted {
-                    return Ok(Repair::Site(Site::Checked));
-                }
-                filled = true;
-            }
-            let aligned = size <= 1 || linear.is_multiple_of(size.next_power_of_two());
-            if aligned && size == 16 && site == Site::Aligned {
-                let widened = self.contexts.map().widen(linear)?;
-                if !widened && !filled {
-                    // Only to be read: the table for 16 bytes has no such pages.
-                    return Ok(Repair::Site(Site::Unaligned));
-                }
-                filled = true;
-            }
-            if !aligned && (site == Site::Aligned || !filled) {
-                return Ok(Repair::Site(Site::Unaligned));
-            }
-        }
-        Ok(if filled { Repair::Filled } else { Repair::Other })
-    }
-
-    /// May a page be entered for writes? `now` if one is about to happen.
-    fn grant(&self, mapped: &Mapped, now: bool) -> bool {
-        self.memory.watch().grant(&self.enlisted, mapped.page.page(), now)
-    }
-
-    /// Fills the map around a page that was just missed: a signal costs as much as hundreds of entries.
-    fn fill_around(&mut self, linear: u64) -> io::Result<()> {
-        let page = linear & !(PAGE_SIZE - 1);
-        for n in 1..AHEAD {
-            for near in [page.wrapping_add(n * PAGE_SIZE), page.wrapping_sub(n * PAGE_SIZE)] {
-                // The same page table only: beyond its end the neighbours are no neighbours.
-                if near >> 21 != linear >> 21 || self.contexts.map().entry(near).0.is_some() {
-                    continue;
-                }
-                if let Some(mapped) = self.tier.peek(near) {
-                    let granted = mapped.write && self.grant(&mapped, false);
-                    self.contexts.fill(near, &mapped, granted)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The instruction at RIP.
-    fn instruction_here(&mut self) -> Option<Instruction> {
-        let rip = self.tier.rip();
-        let at = self.tier.code_at(rip)?;
-        let mut bytes = [0; LONGEST_INSTRUCTION as usize];
-        let here = ((PAGE_SIZE - at.0 % PAGE_SIZE) as usize).min(bytes.len());
-        self.memory.read_at(at, &mut bytes[..here]);
-        if here < bytes.len()
-            && let Some(second) = self.tier.code_at(rip.wrapping_add(here as u64))
-        {
-            self.memory.read_at(second, &mut bytes[here..]);
-        }
-        let mut decoder = Decoder::with_ip(64, &bytes, rip, self.tier.decoder_options());
-        let instruction = decoder.decode();
-        (!instruction.is_invalid()).then_some(instruction)
-    }
-
     /// Gives one instruction to the reference CPU. Something, if that ends the run.
     fn interpret(&mut self, left: &mut u64) -> Option<Exit> {
-        if self.x87_here && self.instruction_here().is_none_or(|i| crate::emit::block::is_fpu(&i)) {
+        let Some(decoded) = self.instruction_here() else {
             self.store_x87();
+            return self.interpret_general(left);
+        };
+        if decoded.fpu {
+            self.store_x87();
+        }
+        if let Some(prepared) = decoded.prepared {
+            *left = spend(*left, 1);
+            return self.tier.execute(&prepared).err().inspect(|_| self.store_x87());
         }
         self.interpret_general(left)
     }
@@ -779,18 +595,6 @@ struct Modes {
     avx: bool,
     bases: bool,
     no_counter: bool,
-}
-
-/// What a fault came from.
-enum Repair {
-    /// The map was filled: the instruction can start again.
-    Filled,
-    /// The guest gets a page fault for this address.
-    PageFault(u64),
-    /// The reference CPU shall find out.
-    Other,
-    /// The site would be better served otherwise.
-    Site(Site),
 }
 
 /// Takes what was executed off a budget that is not unlimited.

@@ -10,6 +10,7 @@ mod frames;
 mod interpreter;
 mod loaders;
 mod translator;
+mod virtio;
 
 pub use agent::TARGET as AGENT;
 pub use board::TARGET as BOARD;
@@ -21,6 +22,7 @@ pub use frames::TARGET as FRAMES;
 pub use interpreter::TARGET as INTERPRETER;
 pub use loaders::TARGET as LOADERS;
 pub use translator::TARGET as TRANSLATOR;
+pub use virtio::TARGET as VIRTIO;
 
 /// A function of bytes that must come back, whatever they are.
 pub struct Target {
@@ -38,7 +40,7 @@ pub struct Target {
 
 /// All targets.
 pub const TARGETS: &[&Target] =
-    &[&INTERPRETER, &TRANSLATOR, &LOADERS, &CPIO, &DEB, &DISKS, &FRAMES, &AGENT, &CHIPS, &BOARD];
+    &[&INTERPRETER, &TRANSLATOR, &LOADERS, &CPIO, &DEB, &DISKS, &FRAMES, &AGENT, &CHIPS, &BOARD, &VIRTIO];
 
 /// The target of this name.
 pub fn by_name(name: &str) -> Option<&'static Target> {
