@@ -21,6 +21,11 @@ impl Iovecs {
     pub fn first_of(ranges: &[libc::iovec]) -> Self {
         Self(ranges[..ranges.len().min(MOST_RANGES)].to_vec())
     }
+
+    /// Bytes in all of them.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.iter().map(|range| range.iov_len).fold(0, usize::saturating_add)
+    }
 }
 
 /// An operation on the file of a descriptor. Offsets and lengths are in bytes.

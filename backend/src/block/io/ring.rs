@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base::Bell;
 use futures::channel::oneshot;
-use io_uring::squeue::Entry;
+use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{Fd, FsyncFlags};
 use io_uring::{IoUring, Probe, opcode};
 use slab::Slab;
@@ -65,8 +65,12 @@ impl Ring {
     }
 }
 
+/// From this many bytes on, copying takes longer than waking one of the kernel's workers for it, and the disk's thread
+/// has others to serve.
+const LONG: usize = 256 << 10;
+
 fn entry(op: &Op) -> Entry {
-    match op {
+    let entry = match op {
         Op::Read(fd, at, iovecs) => {
             opcode::Readv::new(Fd(*fd), iovecs.0.as_ptr(), iovecs.0.len() as u32).offset(*at).build()
         }
@@ -77,6 +81,12 @@ fn entry(op: &Op) -> Entry {
         Op::Allocate(fd, mode, at, len) => {
             opcode::Fallocate::new(Fd(*fd), *len).offset(*at).mode(*mode).build()
         }
+    };
+    match op {
+        Op::Read(_, _, iovecs) | Op::Write(_, _, iovecs) if iovecs.bytes() >= LONG => {
+            entry.flags(Flags::ASYNC)
+        }
+        _ => entry,
     }
 }
 
