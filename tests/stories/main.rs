@@ -9,6 +9,7 @@
 mod bare;
 mod command;
 mod computing;
+mod devices;
 mod disks;
 mod ending;
 mod hotplug;
@@ -30,6 +31,7 @@ const STORIES: &[&[Story]] = &[
     ending::STORIES,
     kernels::STORIES,
     computing::STORIES,
+    devices::STORIES,
     disks::STORIES,
     hotplug::STORIES,
     networks::STORIES,

@@ -2,7 +2,7 @@
 //! datagrams go by. Connected, so that only the peer's answers come in, and that the host's kernel tells of
 //! ICMP's errors, which are passed on.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, SocketAddrV4, UdpSocket as Blocking};
 use std::os::fd::OwnedFd;
@@ -63,7 +63,7 @@ pub struct Table {
     flows: HashMap<Token, Flow>,
     tokens: HashMap<Ends, Token>,
     /// Those with more than one turn's datagrams.
-    busy: Vec<Token>,
+    busy: BTreeSet<Token>,
     buffer: Vec<u8>,
 }
 
@@ -152,7 +152,7 @@ impl Table {
                 Err(_) => return news,
             }
         }
-        self.busy.push(token);
+        self.busy.insert(token);
         news
     }
 

@@ -58,13 +58,17 @@ impl Outbox {
         self.frames.is_empty()
     }
 
+    /// Where there is no room, answers may still come; beyond twice of everything they are dropped.
     fn push(&mut self, header: Header, bytes: Vec<u8>) {
+        if self.bytes >= 2 * Self::ENOUGH || self.frames.len() >= 2 * Self::MANY {
+            return;
+        }
         self.bytes += bytes.len();
         self.frames.push_back(Frame { header, bytes });
     }
 
-    /// Queues a frame with a payload of `len` bytes, which `fill` writes. No matter how full it is: this is for
-    /// answers to what the guest sent, of which there are no more than it sends.
+    /// Queues a frame with a payload of `len` bytes, which `fill` writes. Also where there is no room for others:
+    /// this is for answers to what the guest sent.
     pub fn ethernet<R>(
         &mut self,
         protocol: EthernetProtocol,

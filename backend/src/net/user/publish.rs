@@ -1,6 +1,6 @@
 //! Ports of the host's that lead into the guest.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -104,7 +104,7 @@ pub struct Visitor {
 #[derive(Debug, Default)]
 pub struct Doors {
     doors: HashMap<Token, Door>,
-    busy: Vec<Token>,
+    busy: BTreeSet<Token>,
 }
 
 impl Doors {
@@ -151,6 +151,9 @@ impl Doors {
                     Err(_) => return visitors,
                 },
                 Door::Udp { socket, guest, peers } => {
+                    if !out.has_room() {
+                        break; // what the guest does not take in time, the host's kernel drops
+                    }
                     let mut datagram = [0; 65_536];
                     let Ok((len, peer)) = socket.recv_from(&mut datagram) else { return visitors };
                     let seen = SocketAddrV4::new(plan.seen_from_guest(peer), peer.port());
@@ -163,12 +166,12 @@ impl Doors {
                 }
             }
         }
-        self.busy.push(token);
+        self.busy.insert(token);
         visitors
     }
 
     /// Doors at which more than one turn's visitors are.
-    pub fn busy(&mut self) -> Vec<Token> {
+    pub fn busy(&mut self) -> BTreeSet<Token> {
         std::mem::take(&mut self.busy)
     }
 

@@ -50,7 +50,7 @@ pub struct Table {
     /// Those that want a turn.
     due: BTreeSet<Token>,
     /// Those that wait for room in the outbox.
-    stalled: Vec<Token>,
+    stalled: BTreeSet<Token>,
     /// Answers what belongs to no connection: with a reset.
     nobody: Option<(Ipv4Addr, Interface)>,
 }
@@ -70,7 +70,7 @@ impl Table {
             tokens: HashMap::new(),
             deadlines: BTreeSet::new(),
             due: BTreeSet::new(),
-            stalled: vec![],
+            stalled: BTreeSet::new(),
             nobody: None,
         }
     }
@@ -175,6 +175,7 @@ impl Table {
             }
         }
         self.due.remove(&token);
+        self.stalled.remove(&token);
     }
 
     /// Answers a packet that belongs to no connection.
@@ -224,7 +225,7 @@ impl Table {
     /// Gives a turn to every connection that wants one. True if some want another at once.
     pub fn turn(&mut self, now: Instant, out: &mut Outbox) -> bool {
         if out.has_room() {
-            self.due.extend(self.stalled.drain(..));
+            self.due.append(&mut self.stalled);
         }
         while let Some(&(at, token)) = self.deadlines.first() {
             if at > now {
@@ -242,7 +243,9 @@ impl Table {
                 Left::Busy => {
                     self.due.insert(token);
                 }
-                Left::Stalled => self.stalled.push(token),
+                Left::Stalled => {
+                    self.stalled.insert(token);
+                }
                 Left::Waiting => {}
             }
             if let (Left::Waiting, Some((_, Entry::Open(flow)))) = (left, self.entries.get(&token)) {
