@@ -2,19 +2,34 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use backend::block::{Disk, Format, Options, Source};
+use backend::net;
 use machine::pci::Plug;
 use ringfence_stories::{Live, Stage, Story};
-use virtio::{Blk, Rng, VirtioPci};
+use virtio::{Blk, Net, Rng, VirtioPci};
 
-pub const STORIES: &[Story] = &[Story::each("hotplug::a_disk_ten_times", a_disk_ten_times)];
+pub const STORIES: &[Story] = &[
+    Story::each("hotplug::a_disk_ten_times", a_disk_ten_times),
+    Story::each("hotplug::a_network_interface_ten_times", a_network_interface_ten_times),
+];
 
 const ROUNDS: usize = 10;
 
 fn disk(path: &std::path::Path) -> Result<Plug> {
     let disk = Disk::open(&Source::new(path, Format::Raw), &Options::default())?;
     Ok(VirtioPci::plug(Blk::new(Box::new(disk), 1, "the plugged disk")))
+}
+
+fn interface() -> Result<Plug> {
+    let opened = net::open(&"user".parse()?, &[], None)?.context("there is no such network")?;
+    Ok(VirtioPci::plug(Net::new(opened.net, 1, "the plugged interface")))
+}
+
+fn no_complaints(guest: &mut Live) -> Result<()> {
+    let complaints = guest.say("dmesg | grep -iE 'warn|bug|error|fail|leak'; true")?;
+    ensure!(complaints.trim().is_empty(), "the kernel complains:\n{complaints}");
+    Ok(())
 }
 
 fn a_disk_ten_times(stage: &Stage) -> Result<()> {
@@ -37,7 +52,22 @@ fn a_disk_ten_times(stage: &Stage) -> Result<()> {
         slots.push(slot);
     }
     ensure!(slots.iter().all(|slot| *slot == slots[0]), "slots are not free again: {slots:?}");
-    let complaints = guest.say("dmesg | grep -iE 'warn|bug|error|fail|leak'; true")?;
-    ensure!(complaints.trim().is_empty(), "the kernel complains:\n{complaints}");
-    Ok(())
+    no_complaints(&mut guest)
+}
+
+fn a_network_interface_ten_times(stage: &Stage) -> Result<()> {
+    let mut guest = Live::boot(stage, vec![VirtioPci::plug(Rng::default())])?;
+    guest.say("dmesg -c >/dev/null")?;
+    for round in 0..ROUNDS {
+        let slot = guest.vm.plug(interface()?)?;
+        guest.say("for n in $(seq 100); do [ -e /sys/class/net/eth0 ] && break; sleep 0.1; done")?;
+        // An address by DHCP: frames go both ways.
+        guest.say("ip link set eth0 up; udhcpc -n -q -t 10 -i eth0 -s /bin/true 2>/dev/null")?;
+        ensure!(
+            guest.vm.unplug(slot, Duration::from_secs(60)),
+            "round {round}: the guest keeps the interface"
+        );
+        guest.say("for n in $(seq 100); do [ -e /sys/class/net/eth0 ] || break; sleep 0.1; done; [ ! -e /sys/class/net/eth0 ]")?;
+    }
+    no_complaints(&mut guest)
 }
