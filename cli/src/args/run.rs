@@ -116,9 +116,9 @@ pub struct RunArgs {
 /// What executes the guest's instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum EngineChoice {
-    /// The translator where the host can run it and the machine has one vCPU, else the interpreter
+    /// The translator where the host can run it, else the interpreter
     Auto,
-    /// The binary translator: guest code, rewritten, runs on the host's CPU; one vCPU
+    /// The binary translator: guest code, rewritten, runs on the host's CPU
     Translate,
     /// The reference CPU: one instruction after the other, anywhere
     Interpret,

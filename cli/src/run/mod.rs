@@ -64,7 +64,8 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         selftest: name == SELFTEST,
     };
     let engine = vm::engine(args.engine, &config);
-    let machine = Machine::build(config, images, plugs, &*engine, log).map_err(|error| explain(error, &name))?;
+    let machine =
+        Machine::build(config, images, plugs, &*engine, log).map_err(|error| explain(error, &name))?;
     let signals = signals::listen().map_err(cannot("listen to signals"))?;
     if interactive {
         announce(args, &name, engine.name());
