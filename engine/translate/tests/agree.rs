@@ -480,3 +480,33 @@ fn strings_run_over_pages() {
         a.mov(r10, qword_ptr(DATA + 0x8ffe)).unwrap();
     });
 }
+
+/// The second access to one operand of 16 bytes uses the lookup of the first: what lies between must not matter.
+#[test]
+fn one_operand_twice() {
+    agree(|a| {
+        let mut top = a.create_label();
+        a.mov(rdi, DATA).unwrap();
+        a.mov(ecx, 700).unwrap();
+        a.xor(eax, eax).unwrap();
+        a.movups(xmm1, xmmword_ptr(rdi + 0x100)).unwrap();
+        a.set_label(&mut top).unwrap();
+        a.movdqu(xmm0, xmmword_ptr(rdi + rax)).unwrap();
+        a.paddd(xmm0, xmm1).unwrap();
+        a.movdqu(xmmword_ptr(rdi + rax), xmm0).unwrap();
+        a.movdqu(xmm2, xmmword_ptr(rdi + rax)).unwrap();
+        // Another displacement, a register that changes, a flag that must live.
+        a.movdqu(xmmword_ptr(rdi + rax + 16), xmm2).unwrap();
+        a.pxor(xmm1, xmm2).unwrap();
+        a.add(rax, 16).unwrap();
+        a.movdqu(xmm3, xmmword_ptr(rdi + rax)).unwrap();
+        a.paddq(xmm1, xmm3).unwrap();
+        a.movdqu(xmm3, xmmword_ptr(rdi)).unwrap();
+        a.movq(rdi, xmm3).unwrap();
+        a.mov(rdi, DATA).unwrap();
+        a.movdqu(xmmword_ptr(rdi), xmm3).unwrap();
+        a.dec(ecx).unwrap();
+        a.jnz(top).unwrap();
+        a.movq(rdx, xmm1).unwrap();
+    });
+}

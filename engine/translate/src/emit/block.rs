@@ -22,7 +22,7 @@ use iced_x86::{
 use interpret::Prepared;
 
 use super::assembler::{A, Assembler, B, Hole};
-use super::operand::Site;
+use super::operand::{Operand, Site};
 use super::shared::{Place, ToShared};
 use crate::frame::{ExitKind, at};
 
@@ -163,6 +163,11 @@ pub(crate) struct Emitter<'a> {
     pub fast_extract: bool,
     /// [`Key::single`].
     pub single: bool,
+    /// The operand of 16 bytes that was looked up before the present instruction, if its address and addend are in their
+    /// registers still.
+    pub before: Option<Operand>,
+    /// The same after it.
+    pub after: Option<Operand>,
     /// Page crossings and absent entries found by comparison, with RCX in C: to be landed at a stub for the
     /// instruction.
     pub misses: Vec<(Hole, u16)>,
@@ -220,6 +225,8 @@ pub(crate) fn translate(
         site: Site::Aligned,
         fast_extract: surroundings.fast_extract(),
         single: key.single,
+        before: None,
+        after: None,
         misses: Vec::new(),
         slow: Vec::new(),
         crossing: None,
@@ -309,6 +316,7 @@ impl<'a> Emitter<'a> {
     }
 
     fn instruction(&mut self, instruction: &Instruction, key: Key) -> Next {
+        self.before = self.after.take();
         if !self.surroundings.offers(instruction) {
             return Next::Interpret;
         }

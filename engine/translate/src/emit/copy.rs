@@ -5,7 +5,7 @@ use iced_x86::{EncodingKind, Instruction, Mnemonic, OpAccess, OpKind, Register};
 
 use super::assembler::{A, B, C};
 use super::block::{Call, Emitter, Next, has_memory, uses_x87};
-use super::operand::{Site, gpr_number, is_high_byte, is_spilled};
+use super::operand::{Operand, Site, gpr_number, is_high_byte, is_spilled};
 use crate::frame::gpr_at;
 
 /// A spilled register that stands in scratch during one instruction.
@@ -28,6 +28,11 @@ impl Emitter<'_> {
         if !memory && stands.is_empty() {
             let bytes = self.bytes;
             self.asm.bytes(bytes);
+            let vectors = (0..instruction.op_count())
+                .all(|n| instruction.op_kind(n) == OpKind::Register && instruction.op_register(n).is_xmm());
+            if vectors && instruction.op_count() > 0 {
+                self.after = self.before;
+            }
             return Next::Following;
         }
         let high = (0..instruction.op_count())
@@ -47,15 +52,24 @@ impl Emitter<'_> {
                 Some(OpAccess::Write | OpAccess::ReadWrite | OpAccess::ReadCondWrite) => true,
                 _ => return Next::Interpret,
             };
-            let Some(from) = self.linear_address(instruction) else { return Next::Interpret };
+            let insists = insists_on_alignment(instruction);
+            let wide = size == 16 && !insists && self.site == Site::Aligned && stands.is_empty();
+            let same = self.before.filter(|&before| wide && before == Operand::new(instruction, before.from));
+            let from = match same.map(|same| same.from).or_else(|| self.linear_address(instruction)) {
+                Some(from) => from,
+                None => return Next::Interpret,
+            };
             if self.site.for_size(size) >= Site::Crossing
                 && let Some(prepared) = self.surroundings.prepare(self.bytes).filter(|p| !p.ends_block())
             {
                 let fpu = uses_x87(instruction);
                 self.crossing = Some(Call { prepared, fpu, offset: self.offset, resume: None });
             }
-            // Where the CPU itself insists on alignment, eight bytes of it are enough to find the page.
-            self.look_up(from, if insists_on_alignment(instruction) { 8 } else { size }, write);
+            if same.is_none() {
+                // Where the CPU itself insists on alignment, eight bytes of it are enough to find the page.
+                self.look_up(from, if insists { 8 } else { size }, write);
+            }
+            self.after = wide.then(|| Operand::new(instruction, from));
             changed.set_memory_base(Register::RAX + u32::from(from));
             changed.set_memory_index(Register::R14);
             changed.set_memory_index_scale(1);

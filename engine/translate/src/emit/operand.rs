@@ -55,6 +55,30 @@ impl Site {
     }
 }
 
+/// A memory operand that was looked up in the table for 16 bytes, which is for reads and writes alike: the next
+/// instruction on the same one finds its address and addend where they are. (Only instructions on vector registers may
+/// stand between: nothing in such a pair faults, or is left, without both being looked up again.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Operand {
+    registers: [Register; 3],
+    scale: u32,
+    displacement: u64,
+    /// The host register that has the address.
+    pub from: u8,
+}
+
+impl Operand {
+    /// The operand of an instruction, whose address was computed into `from`.
+    pub fn new(instruction: &Instruction, from: u8) -> Self {
+        Self {
+            registers: [instruction.memory_base(), instruction.memory_index(), instruction.memory_segment()],
+            scale: instruction.memory_index_scale(),
+            displacement: instruction.memory_displacement64(),
+            from,
+        }
+    }
+}
+
 /// A guest register that has no host register: 13, 14 and 15 are our scratch.
 pub(crate) fn is_spilled(register: u8) -> bool {
     register >= 13
