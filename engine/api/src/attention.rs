@@ -23,8 +23,6 @@ bitflags::bitflags! {
         const INIT = 1 << 3;
         /// A start-up IPI. The machine's to handle; the vector is with the APIC.
         const SIPI = 1 << 4;
-        /// Something in the watch over memory needs every vCPU to leave its cached code or maps. The engine's.
-        const RESYNC = 1 << 5;
 
         /// Those that make `run` return [`Exit::Signalled`](crate::Exit::Signalled).
         const MACHINE = Self::STOP.bits() | Self::INIT.bits() | Self::SIPI.bits();

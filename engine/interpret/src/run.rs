@@ -125,7 +125,7 @@ fn fits(cpu: &Cpu, bytes: u16) -> bool {
 fn service(cpu: &mut Cpu) -> Result<Option<Exit>, String> {
     cpu.leave = false;
     if cpu.attention.any() {
-        let signals = cpu.attention.take(Signals::INTERRUPT | Signals::NMI | Signals::RESYNC);
+        let signals = cpu.attention.take(Signals::INTERRUPT | Signals::NMI);
         cpu.interrupt_wanted |= signals.contains(Signals::INTERRUPT);
         cpu.state.events.nmi_pending |= signals.contains(Signals::NMI);
         if cpu.attention.peek().intersects(Signals::MACHINE) {
