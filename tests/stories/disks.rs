@@ -49,7 +49,7 @@ fn what_the_guest_writes_is_in_the_file(stage: &Stage) -> Result<()> {
 
 fn several_on_all_vcpus(stage: &Stage) -> Result<()> {
     let vcpus = stage.vcpus();
-    let mut words = vec!["--vcpus".to_owned(), vcpus.to_string()];
+    let mut words = vec![];
     for (name, size) in [("a", 3), ("b", 5)] {
         let disk = stage.file(name, vec![0x5a; size * MIB])?;
         words.extend(["--disk".to_owned(), format!("{},serial=disk-{name}", disk.display())]);
@@ -62,7 +62,7 @@ fn several_on_all_vcpus(stage: &Stage) -> Result<()> {
         done
         wait; sync; cmp -n 3145728 /dev/vda /dev/vdb && echo same";
     words.extend(["debian", "--", "sh", "-ec", script].map(str::to_owned));
-    let ended = stage.ringfence(words).run()?.exits(0)?;
+    let ended = stage.with_all_vcpus(words).run()?.exits(0)?;
     ensure!(ended.out() == format!("6144\n10240\ndisk-b{vcpus}\nsame\n"), "{ended}");
     Ok(())
 }

@@ -17,14 +17,14 @@ fn the_one_for_real_machines(stage: &Stage) -> Result<()> {
 }
 
 fn the_32_bit_one(stage: &Stage) -> Result<()> {
-    let script = "uname -rm; grep -cw pae /proc/cpuinfo; exit 9";
+    let script = "uname -rm; grep -m1 -cw pae /proc/cpuinfo; exit 9";
     let ended = stage.ringfence(["debian-686-pae", "--", "sh", "-c", script]).run()?.exits(9)?;
     ensure!(ended.out().ends_with("-686-pae i686\n1\n"), "{ended}");
     Ok(())
 }
 
 fn the_plainest_cpu(stage: &Stage) -> Result<()> {
-    let script = "grep -cwE 'sse4_2|popcnt|avx|aes' /proc/cpuinfo; grep -cw sse2 /proc/cpuinfo";
+    let script = "grep -m1 -cwE 'sse4_2|popcnt|avx|aes' /proc/cpuinfo; grep -m1 -cw sse2 /proc/cpuinfo";
     let words = ["debian", "--cpu", "x86-64-v1", "--", "sh", "-c", script];
     stage.ringfence(words).run()?.exits(0)?.prints("0\n1\n")?;
     Ok(())

@@ -128,16 +128,16 @@ fn two_machines_on_a_switch(stage: &Stage) -> Result<()> {
 }
 
 fn one_queue_a_vcpu_and_the_offloads(stage: &Stage) -> Result<()> {
-    let vcpus = stage.vcpus().to_string();
+    let vcpus = stage.vcpus();
     // The bits of checksums and TCP segmentation, both ways: CSUM, GUEST_CSUM, GUEST_TSO4, HOST_TSO4, MRG_RXBUF.
     let script = "ls -d /sys/class/net/eth0/queues/rx-* | wc -l
         features=$(cat /sys/class/net/eth0/device/features)
         for bit in 0 1 7 11 15; do printf %s ${features:$bit:1}; done; echo
         cat /sys/class/net/eth0/carrier /sys/class/net/eth0/mtu
         cat /sys/class/net/eth0/address";
-    let words = ["--vcpus", &vcpus, "--net", "user,mac=52:54:00:0a:0b:0c"];
+    let words = ["--net", "user,mac=52:54:00:0a:0b:0c"];
     let expected = format!("{vcpus}\n11111\n1\n1500\n52:54:00:0a:0b:0c\n");
-    stage.ringfence(with(&words, script)).run()?.exits(0)?.prints(expected)?;
+    stage.with_all_vcpus(with(&words, script)).run()?.exits(0)?.prints(expected)?;
     Ok(())
 }
 
