@@ -122,11 +122,13 @@ mod tests {
     #[test]
     fn engines_by_their_names() {
         let one = VmConfig::default();
-        let two = VmConfig { vcpus: 2, ..one.clone() };
+        let two = VmConfig { vcpus: 2, ..VmConfig::default() };
         assert_eq!(engine(EngineChoice::Interpret, &one).name(), "interpret");
         assert_eq!(engine(EngineChoice::Translate, &two).name(), "translate");
-        assert_eq!(engine(EngineChoice::Auto, &two).name(), "interpret");
-        let fastest = if Translator::fits(1, one.memory).is_ok() { "translate" } else { "interpret" };
-        assert_eq!(engine(EngineChoice::Auto, &one).name(), fastest);
+        for config in [one, two, VmConfig { vcpus: 255, ..VmConfig::default() }] {
+            let fits = Translator::fits(config.vcpus, config.memory).is_ok();
+            let fastest = if fits { "translate" } else { "interpret" };
+            assert_eq!(engine(EngineChoice::Auto, &config).name(), fastest, "{} vCPUs", config.vcpus);
+        }
     }
 }
