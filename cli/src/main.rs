@@ -23,6 +23,7 @@ mod signals;
 mod terminal;
 
 use std::fs::File;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::{env, panic};
@@ -93,7 +94,8 @@ fn start_log(verbose: u8, command: &Command) -> Result<(), Failure> {
     let with_blocks = |said: &str| format!("{said}{}", if trace { ",ringfence::blocks=trace" } else { "" });
     let filter = said.and_then(|said| EnvFilter::try_new(with_blocks(&said)).ok());
     let filter = filter.unwrap_or_else(|| EnvFilter::new(with_blocks(level)));
-    let log = fmt::layer().with_writer(|| message::LogWriter).compact();
+    let colour = io::stderr().is_terminal();
+    let log = fmt::layer().with_writer(|| message::LogWriter).with_ansi(colour).compact();
     tracing_subscriber::registry().with(map).with(log.with_filter(filter)).init();
     Ok(())
 }
