@@ -7,13 +7,11 @@ use base::{Enlisted, GuestMemory, PAGE_SIZE, RamOffset};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::cache::CodeCache;
-use crate::emit::block::{Call, Goal, Key, POLL_BYTES, Surroundings, translate};
+use crate::emit::block::{Call, Goal, Key, LONGEST_INSTRUCTION, POLL_BYTES, Surroundings, translate};
 use crate::emit::listing::Listing;
 use crate::emit::shared::Shared;
 use crate::station::Pages;
 
-/// The longest instruction (SDM vol. 2, 2.3.11).
-const LONGEST_INSTRUCTION: usize = 15;
 /// A block is at most this long in the cache.
 const LONGEST: usize = 64 * 1024;
 

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use base::{Enlisted, GuestMemory, PAGE_SIZE, RamOffset, Runner};
 use engine::{Attention, Board, Budget, CpuModel, EngineError, Exit, Statistics, Vcpu};
-use iced_x86::{Code, Decoder, DecoderError, Instruction, InstructionInfoFactory};
+use iced_x86::{Code, Instruction, InstructionInfoFactory};
 use interpret::{Facts, Flush, Prepared, Tier};
 use x86::CpuState;
 use x86::flags::{AC, DF, IF, RESERVED_ONE, RF, STATUS, VM};
@@ -27,7 +27,8 @@ use self::fault::{DECODED, Decoded};
 use crate::context::{Contexts, View, Views, contexts_each};
 use crate::counter::Counter;
 use crate::counts::Counts;
-use crate::emit::block::{Goal, Key, POLL_BYTES, Surroundings};
+use crate::emit::block::{Goal, Key, LONGEST_INSTRUCTION, POLL_BYTES, Surroundings};
+use crate::emit::branch;
 use crate::emit::ring;
 use crate::emit::site::{Site, Sites};
 use crate::enter;
@@ -36,8 +37,6 @@ use crate::map::{NOWHERE, PAGE_BITS, WIDE_TABLE_AT, WRITE_TABLE_AT};
 use crate::signal;
 use crate::station::{Pages, Station};
 use crate::store::{Source, Store};
-
-const LONGEST_INSTRUCTION: u64 = 15;
 
 /// Instructions that the reference CPU executes at a stretch where nothing is translated.
 const STRETCH: u64 = 4096;
@@ -314,7 +313,7 @@ impl Translated {
         }
         let left = PAGE_SIZE - rip % PAGE_SIZE;
         let mut second = None;
-        if left < LONGEST_INSTRUCTION && self.runs_on(at, left) {
+        if left < LONGEST_INSTRUCTION as u64 && self.runs_on(at, left) {
             second = Some(self.tier.code_at(rip.wrapping_add(left))?);
         }
         self.block_at(&Source { at, second, key })
@@ -322,12 +321,10 @@ impl Translated {
 
     /// Does the instruction at `at` need more than the `left` bytes of its page?
     fn runs_on(&self, at: RamOffset, left: u64) -> bool {
-        let mut bytes = [0; LONGEST_INSTRUCTION as usize];
+        let mut bytes = [0; LONGEST_INSTRUCTION];
         let bytes = &mut bytes[..left as usize];
         self.memory.read_at(at, bytes);
-        let mut decoder = Decoder::new(64, bytes, self.tier.decoder_options());
-        let _ = decoder.decode();
-        decoder.last_error() == DecoderError::NoMoreBytes
+        branch::runs_on(bytes, self.tier.decoder_options())
     }
 
     fn block_at(&mut self, source: &Source) -> Option<usize> {

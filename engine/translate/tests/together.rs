@@ -131,6 +131,17 @@ fn calls_functions(a: &mut CodeAssembler, last: u32) -> Result<(), IcedError> {
     a.jne(top)
 }
 
+/// Runs the writer beside a CPU that calls what it wrote last, on each engine.
+fn no_call_is_behind(writer: Program, last: u32) {
+    for engine in ENGINES {
+        let machine = Machine::new(engine, &[writer, &|a| calls_functions(a, last)]);
+        machine.memory.write(GuestPhys(FUNCTION), &[0xb8, 0, 0, 0, 0, 0xc3]).unwrap();
+        machine.memory.write(GuestPhys(LATEST), &FUNCTION.to_le_bytes()).unwrap();
+        let (_, states) = machine.run(|_, _| ());
+        assert_eq!(states[1].get(Gpr::R12), 0, "{}", engine.name());
+    }
+}
+
 #[test]
 fn code_rewritten_by_another_cpu_is_seen_once_it_is_announced() {
     const LAST: u32 = 400 * AT_ONCE;
@@ -145,13 +156,7 @@ fn code_rewritten_by_another_cpu_is_seen_once_it_is_announced() {
         a.cmp(ecx, LAST)?;
         a.jbe(top)
     };
-    for engine in ENGINES {
-        let machine = Machine::new(engine, &[&writer, &|a| calls_functions(a, LAST)]);
-        machine.memory.write(GuestPhys(FUNCTION), &[0xb8, 0, 0, 0, 0, 0xc3]).unwrap();
-        machine.memory.write(GuestPhys(LATEST), &FUNCTION.to_le_bytes()).unwrap();
-        let (_, states) = machine.run(|_, _| ());
-        assert_eq!(states[1].get(Gpr::R12), 0, "{}", engine.name());
-    }
+    no_call_is_behind(&writer, LAST);
 }
 
 #[test]
@@ -178,13 +183,7 @@ fn code_is_seen_also_in_pages_that_were_data_just_now() {
         a.cmp(ecx, LAST)?;
         a.jbe(page)
     };
-    for engine in ENGINES {
-        let machine = Machine::new(engine, &[&writer, &|a| calls_functions(a, LAST)]);
-        machine.memory.write(GuestPhys(FUNCTION), &[0xb8, 0, 0, 0, 0, 0xc3]).unwrap();
-        machine.memory.write(GuestPhys(LATEST), &FUNCTION.to_le_bytes()).unwrap();
-        let (_, states) = machine.run(|_, _| ());
-        assert_eq!(states[1].get(Gpr::R12), 0, "{}", engine.name());
-    }
+    no_call_is_behind(&writer, LAST);
 }
 
 #[test]

@@ -28,6 +28,9 @@ use crate::frame::{ExitKind, at};
 
 const PAGE: usize = base::PAGE_SIZE as usize;
 
+/// The longest instruction in bytes (SDM vol. 2, 2.3.11).
+pub(crate) const LONGEST_INSTRUCTION: usize = 15;
+
 /// Bytes of the poll at a near entry.
 pub(crate) const POLL_BYTES: u32 = 12;
 

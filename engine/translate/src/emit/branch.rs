@@ -15,14 +15,12 @@ use iced_x86::{Code, Decoder, DecoderError, Instruction, OpKind};
 use x86::paging::is_canonical;
 
 use super::assembler::{A, B, C};
-use super::block::{Emitter, Key, Next};
+use super::block::{Emitter, Key, LONGEST_INSTRUCTION, Next};
 use super::operand::{gpr_number, is_spilled};
 use super::shared::{Place, jump_by_cache};
 use crate::frame::{ExitKind, at, gpr_at};
 
 const RSP: u8 = 4;
-/// SDM vol. 2, 2.3.11.
-const LONGEST_INSTRUCTION: usize = 15;
 
 impl Emitter<'_> {
     /// Jcc. Others that are conditional (LOOP, JRCXZ) are the interpreter's.
@@ -106,14 +104,7 @@ impl Emitter<'_> {
     pub fn within(&self, target: i64) -> Option<u16> {
         let offset = u16::try_from(target).ok().filter(|_| in_page(target))?;
         let left = self.page.get(usize::from(offset)..)?;
-        if left.len() < LONGEST_INSTRUCTION {
-            let mut decoder = Decoder::new(64, left, self.surroundings.decoder_options());
-            let _ = decoder.decode();
-            if decoder.last_error() == DecoderError::NoMoreBytes {
-                return None;
-            }
-        }
-        Some(offset)
+        (!runs_on(left, self.surroundings.decoder_options())).then_some(offset)
     }
 
     /// Jumps to an offset of the same page.
@@ -186,6 +177,16 @@ impl Emitter<'_> {
         });
         self.to_shared.extend(missed.map(|hole| (hole, Place::Second)));
     }
+}
+
+/// Does the instruction need more than these bytes, which are those up to the end of its page?
+pub(crate) fn runs_on(left: &[u8], decoder_options: u32) -> bool {
+    if left.len() >= LONGEST_INSTRUCTION {
+        return false;
+    }
+    let mut decoder = Decoder::new(64, left, decoder_options);
+    let _ = decoder.decode();
+    decoder.last_error() == DecoderError::NoMoreBytes
 }
 
 /// Does the offset lie in the page?

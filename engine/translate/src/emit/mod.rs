@@ -3,7 +3,7 @@
 pub(crate) mod assembler;
 mod bit;
 pub(crate) mod block;
-mod branch;
+pub(crate) mod branch;
 mod call;
 mod copy;
 mod flag;

@@ -34,7 +34,7 @@ pub(super) const DECODED: usize = 512;
 #[derive(Clone, Default)]
 pub(super) struct Decoded {
     rip: u64,
-    bytes: [u8; LONGEST_INSTRUCTION as usize],
+    bytes: [u8; LONGEST_INSTRUCTION],
     /// All of the bytes could be fetched.
     whole: bool,
     pub instruction: Instruction,
@@ -231,7 +231,7 @@ impl Translated {
     pub(super) fn instruction_here(&mut self) -> Option<Decoded> {
         let rip = self.tier.rip();
         let at = self.tier.code_at(rip)?;
-        let mut bytes = [0; LONGEST_INSTRUCTION as usize];
+        let mut bytes = [0; LONGEST_INSTRUCTION];
         let here = ((PAGE_SIZE - at.0 % PAGE_SIZE) as usize).min(bytes.len());
         self.memory.read_at(at, &mut bytes[..here]);
         let mut whole = here == bytes.len();
