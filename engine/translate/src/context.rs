@@ -5,7 +5,7 @@ use std::io;
 use interpret::{Facts, Flush, Mapped};
 
 use crate::frame::FramePage;
-use crate::map::ShadowMap;
+use crate::map::{PAGE_BITS, ShadowMap};
 
 /// The most contexts that a vCPU keeps; beyond that the least recently used is taken over.
 const MOST: usize = 24;
@@ -55,24 +55,45 @@ struct Context {
 }
 
 /// One entry for writes, in the list of its RAM page: so that writes can be forbidden when the page comes
-/// under watch.
+/// under watch. In one word: the page's number, the context's above it, and above that the next writer's number.
 #[derive(Clone, Copy)]
-struct Writer {
-    /// The page's number, the context's above it.
-    place: u64,
-    next: u32,
-}
+struct Writer(u64);
 
 impl Writer {
-    const PAGE_BITS: u32 = 36;
+    const CONTEXT_BITS: u32 = 5;
+    const PLACE_BITS: u32 = PAGE_BITS + Self::CONTEXT_BITS;
 
     fn place(context: usize, linear: u64) -> u64 {
-        (context as u64) << Self::PAGE_BITS | linear >> 12 & ((1 << Self::PAGE_BITS) - 1)
+        (context as u64) << PAGE_BITS | linear >> 12 & ((1 << PAGE_BITS) - 1)
+    }
+
+    fn new(place: u64, next: u32) -> Self {
+        Self(u64::from(next) << Self::PLACE_BITS | place)
+    }
+
+    fn is_at(self, place: u64) -> bool {
+        self.0 % (1 << Self::PLACE_BITS) == place
+    }
+
+    fn next(self) -> u32 {
+        (self.0 >> Self::PLACE_BITS) as u32
+    }
+
+    fn context(self) -> usize {
+        (self.0 >> PAGE_BITS) as usize % (1 << Self::CONTEXT_BITS)
+    }
+
+    fn linear(self) -> u64 {
+        self.0 % (1 << PAGE_BITS) << 12
     }
 }
 
-const NONE: u32 = u32::MAX;
-/// The most writers noted; beyond that everything is forgotten and starts afresh. 16 MiB.
+const _: () = assert!(MOST <= 1 << Writer::CONTEXT_BITS);
+const _: () = assert!(MOST_WRITERS + 1 < 1 << (64 - Writer::PLACE_BITS));
+
+/// No writer.
+const NONE: u32 = 0;
+/// The most writers noted; beyond that everything is forgotten and starts afresh. 8 MiB.
 const MOST_WRITERS: usize = 1 << 20;
 /// So many of a page's last writers are looked through before one is noted that may be there already.
 const LOOKED_THROUGH: usize = 4;
@@ -94,7 +115,8 @@ pub(crate) struct Contexts {
     current: usize,
     last: Option<Last>,
     clock: u64,
-    /// By RAM page: the last noted writer.
+    /// By RAM page: the number of the last noted writer, counted from one. Zeroed memory, of which the host gives what is
+    /// written.
     heads: Vec<u32>,
     writers: Vec<Writer>,
     ram: u64,
@@ -112,7 +134,7 @@ impl Contexts {
             current: 0,
             last: None,
             clock: 0,
-            heads: vec![NONE; pages],
+            heads: vec![NONE; pages], // zeros: no memory yet
             writers: Vec::new(),
             ram,
             guard,
@@ -215,14 +237,17 @@ impl Contexts {
         let head = &mut self.heads[ram_page];
         let mut at = *head;
         for _ in 0..LOOKED_THROUGH {
-            let Some(writer) = self.writers.get(at as usize) else { break };
-            if writer.place == place {
+            if at == NONE {
+                break;
+            }
+            let writer = self.writers[at as usize - 1];
+            if writer.is_at(place) {
                 return;
             }
-            at = writer.next;
+            at = writer.next();
         }
-        self.writers.push(Writer { place, next: *head });
-        *head = self.writers.len() as u32 - 1;
+        self.writers.push(Writer::new(place, *head));
+        *head = self.writers.len() as u32;
     }
 
     /// Forbids writes to a RAM page in every map: it has come under watch.
@@ -230,11 +255,9 @@ impl Contexts {
         let host = self.ram + ram_page as u64 * 4096;
         let mut at = std::mem::replace(&mut self.heads[ram_page], NONE);
         while at != NONE {
-            let writer = self.writers[at as usize];
-            let (context, page) =
-                (writer.place >> Writer::PAGE_BITS, writer.place % (1 << Writer::PAGE_BITS));
-            self.list[context as usize].map.forbid_write(page << 12, host);
-            at = writer.next;
+            let writer = self.writers[at as usize - 1];
+            self.list[writer.context()].map.forbid_write(writer.linear(), host);
+            at = writer.next();
         }
     }
 

@@ -227,7 +227,7 @@ impl Translated {
                         continue;
                     };
                     match resume {
-                        Resume::DispatchJump if self.store.block(number).key.jumps() => {
+                        Resume::DispatchJump if self.store.block(number).key().jumps() => {
                             let host = self.store.cache.address(self.store.block(number).host);
                             let rip = self.tier.rip();
                             let global = self.tier.is_code_global(rip);
@@ -328,9 +328,7 @@ impl Translated {
     }
 
     fn block_at(&mut self, source: &Source) -> Option<usize> {
-        if let Some(number) = self.store.find(source.at, source.key)
-            && self.store.second(number) == source.second.map(RamOffset::page)
-        {
+        if let Some(number) = self.store.find(source) {
             return Some(number);
         }
         if self.store.is_full() {
@@ -507,7 +505,7 @@ impl Translated {
         }
         let Some(resume) = call.resume.filter(|_| follows) else { return Ok(Ok(Resume::Dispatch)) };
         let block = self.store.block(block);
-        if self.key(&self.tier.facts(), false) != (Key { at: None, ..block.key }) {
+        if self.key(&self.tier.facts(), false) != (Key { at: None, ..block.key() }) {
             return Ok(Ok(Resume::Dispatch));
         }
         Ok(Ok(Resume::At(self.store.cache.address(block.host + resume))))

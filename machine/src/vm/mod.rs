@@ -75,7 +75,8 @@ struct Seat {
 /// A virtual machine. Share it in an [`Arc`] to control it while it runs.
 pub struct Vm {
     config: VmConfig,
-    images: Images,
+    /// For a reset in place; where there is none the files' memory is given back once they are loaded.
+    images: Option<Images>,
     memory: Arc<GuestMemory>,
     board: Arc<Mainboard>,
     seats: Vec<Seat>,
@@ -126,14 +127,15 @@ impl Vm {
             Ok(Seat { vcpu, attention, statistics: Mutex::default() })
         };
         let seats = (0..).zip(attention).map(seat).collect::<Result<_, BuildError>>()?;
-        let vm = Self { config, images, memory, board, seats, life: Life::default() };
-        vm.load()?;
+        let mut vm = Self { config, images: None, memory, board, seats, life: Life::default() };
+        vm.load(&images)?;
+        vm.images = vm.config.reboot.then_some(images);
         Ok(vm)
     }
 
     /// Firmware tables, kernel and vCPUs as at the start.
-    fn load(&self) -> Result<KernelKind, BuildError> {
-        let Self { config, images, memory, .. } = self;
+    fn load(&self, images: &Images) -> Result<KernelKind, BuildError> {
+        let Self { config, memory, .. } = self;
         self.board.pci.assign();
         let (kind, cpu) = images.request(config, |request| -> Result<_, BuildError> {
             let plan = load::plan(request)?;
@@ -163,9 +165,10 @@ impl Vm {
         let ending = self.board.power(|| {
             loop {
                 let ending = self.run_vcpus();
+                let Some(images) = &self.images else { return ending };
                 match ending {
-                    Ending::Request(Request::Reset) if self.config.reboot => {
-                        if let Err(error) = self.reset() {
+                    Ending::Request(Request::Reset) => {
+                        if let Err(error) = self.reset(images) {
                             tracing::error!(%error, "the machine cannot start anew");
                             return ending;
                         }
@@ -191,13 +194,13 @@ impl Vm {
     }
 
     /// Everything as after power-up, and the kernel loaded again. No vCPU runs.
-    fn reset(&self) -> Result<(), BuildError> {
+    fn reset(&self, images: &Images) -> Result<(), BuildError> {
         for seat in &self.seats {
             seat.attention.take(engine::Signals::all());
         }
         self.board.control().take(); // what several vCPUs asked at once
         self.board.reset();
-        self.load()?;
+        self.load(images)?;
         Ok(())
     }
 
