@@ -1,7 +1,7 @@
 //! The `ringfence` command.
 //!
 //! A file or folder for each noun of it: [`args`] is the command line, [`run`] the longest of the commands,
-//! [`image`], [`disk`], [`doctor`] and [`manual`] the others; [`exit`] and [`failure`] are how they end, [`message`]
+//! [`life`] has those that reach running machines, [`image`], [`disk`], [`doctor`] and [`manual`] are the others; [`exit`] and [`failure`] are how they end, [`message`]
 //! what they say. What a run needs of the host is in [`terminal`], [`signals`], [`input`], [`output`] and [`console`];
 //! the conversation with the guest's agent in [`session`].
 
@@ -13,6 +13,7 @@ mod exit;
 mod failure;
 mod image;
 mod input;
+mod life;
 mod manual;
 mod message;
 mod output;
@@ -29,6 +30,7 @@ use std::sync::Mutex;
 use std::{env, panic};
 
 use clap::Parser;
+use control::Request;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
@@ -61,6 +63,11 @@ fn main() -> ExitCode {
 fn dispatch(command: Command) -> Result<u8, Failure> {
     match command {
         Command::Run(args) => run::run(&args),
+        Command::Ps { json } => life::ps(json),
+        Command::Stop(args) => life::stop(&args),
+        Command::Kill { names } => life::kill(&names),
+        Command::Pause { names } => life::ask(&names, &Request::Pause {}),
+        Command::Resume { names } => life::ask(&names, &Request::Resume {}),
         Command::Image { command } => image::image(command),
         Command::Disk { command } => disk::disk(command),
         Command::Doctor { json } => doctor::doctor(json),

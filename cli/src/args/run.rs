@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use backend::block::Spec;
 use clap::{Args, ValueEnum};
+use control::Name;
 
 use super::{NetArgs, duration, size};
 
@@ -49,6 +50,10 @@ pub struct RunArgs {
     /// For a Linux kernel given by --kernel it is all of it; "console=ttyS0 panic=-1" unless given.
     #[arg(short, long, value_name = "STRING")]
     pub append: Option<String>,
+
+    /// What other commands call the machine, see `ringfence ps` [default: a name by chance]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<Name>,
 
     /// The guest's memory
     #[arg(short, long, value_name = "SIZE", default_value = "512M", value_parser = size::parse)]

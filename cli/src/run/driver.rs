@@ -11,12 +11,14 @@
 //! does, no more is taken from the guest that would make more, so nothing grows without bound.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGPIPE, SIGWINCH};
 
 use super::ending::Ending;
+use super::status::Status;
 use super::talk::{Actions, Talk};
 use crate::console::{Lines, Sign};
 use crate::message;
@@ -55,6 +57,8 @@ pub struct User {
     pub input: Receiver<Vec<u8>>,
     /// Signals to us.
     pub signals: Receiver<i32>,
+    /// Endings that somebody else asks for.
+    pub orders: Receiver<Ending>,
     /// Where output goes.
     pub output: Output,
     /// His terminal, if every key is the guest's.
@@ -94,6 +98,7 @@ pub struct Driver {
     guest: Guest,
     user: User,
     talk: Box<dyn Talk>,
+    status: Arc<Status>,
     actions: Actions,
     lines: Lines,
     phase: Phase,
@@ -109,12 +114,13 @@ pub struct Driver {
 
 impl Driver {
     /// A loop that is about to start; the limits count from now.
-    pub fn new(guest: Guest, user: User, talk: Box<dyn Talk>, limits: Limits) -> Self {
+    pub fn new(guest: Guest, user: User, talk: Box<dyn Talk>, status: Arc<Status>, limits: Limits) -> Self {
         let now = Instant::now();
         Self {
             guest,
             user,
             talk,
+            status,
             actions: Actions::default(),
             lines: Lines::default(),
             phase: Phase::Running,
@@ -134,6 +140,7 @@ impl Driver {
             self.look_at_the_clock();
             self.proceed();
             self.feed();
+            self.status.set_started(self.talk.has_started());
             if self.phase == Phase::Off && (self.actions.output.is_empty() || self.hasty) {
                 break;
             }
@@ -244,6 +251,10 @@ impl Driver {
             recv(off) -> ending => self.went_off(ending.unwrap_or(Ending::Vanished)),
             recv(input) -> bytes => self.hear_user(bytes.ok()),
             recv(self.user.signals) -> signal => self.hear_signal(signal.unwrap_or(SIGHUP)),
+            recv(self.user.orders) -> ending => match ending {
+                Ok(ending) => self.end_hastily(ending),
+                Err(_) => self.user.orders = never(),
+            },
             recv(failed) -> failure => if let Ok((stream, error)) = failure { self.output_failed(stream, error) },
             send(output, self.actions.output.pop_front().unwrap_or(Chunk { stream: Stream::Out, bytes: vec![] })) -> _ => {}
             default(self.next_deadline().saturating_duration_since(Instant::now())) => {}

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use humantime::format_duration;
 use machine::Outcome;
+use signal_hook::consts::SIGKILL;
 
 use super::driver::Finished;
 use crate::exit::{Exit, by_signal};
@@ -31,6 +32,8 @@ pub enum Ending {
     AgentVersion(u16),
     /// The user left.
     Left,
+    /// Somebody pulled the plug.
+    Killed,
     /// A signal to us.
     Signal(i32),
     /// Our output cannot be written.
@@ -97,6 +100,7 @@ impl Context {
         let failure = match (ending, panic) {
             (Ending::Guest(status), _) => return Ok(status),
             (Ending::Left, _) => return Ok(0),
+            (Ending::Killed, _) => return Ok(by_signal(SIGKILL)),
             (Ending::Signal(signal), _) => return Ok(by_signal(signal)),
             (Ending::DebugExit(PASSED), _) if self.selftest => return Ok(0),
             (Ending::DebugExit(code), _) if !(self.selftest && code == FAILED) => return Ok(code),
@@ -204,6 +208,7 @@ mod tests {
         }
         assert_eq!(concluded(&context(), Ending::Signal(2), None, false).unwrap(), 130);
         assert_eq!(concluded(&context(), Ending::Left, None, true).unwrap(), 0);
+        assert_eq!(concluded(&context(), Ending::Killed, None, true).unwrap(), 137);
         assert_eq!(concluded(&context(), Ending::DebugExit(33), None, true).unwrap(), 33);
     }
 

@@ -18,13 +18,18 @@ mod files;
 mod host_memory;
 mod plan;
 mod serial;
+mod served;
 mod stats;
+mod status;
 mod talk;
 mod vm;
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
 use std::time::Instant;
 
+use control::{Claim, Name, Registry, Server};
+use crossbeam_channel::bounded;
 use engine::EngineError;
 use machine::BuildError;
 
@@ -43,7 +48,9 @@ use ending::Context;
 use exec::ExecTalk;
 use plan::{Plan, SELFTEST, Way};
 use serial::SerialTalk;
+use served::{Identity, Served};
 use stats::Stats;
+use status::Status;
 use talk::Talk;
 use vm::Machine;
 
@@ -52,6 +59,7 @@ use vm::Machine;
 /// # Errors
 /// What the user is to be told instead.
 pub fn run(args: &RunArgs) -> Result<u8, Failure> {
+    let claim = claim(args)?;
     let Plan { name, config, images, way } = plan::plan(args)?;
     let interactive = is_interactive(&way);
     let plugs = devices::plugs(args)?;
@@ -70,21 +78,56 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     if interactive {
         announce(args, &name, engine.name());
     }
+    let status = Arc::new(Status::new());
+    let (order, orders) = bounded(1);
+    let identity = Identity {
+        name: claim.as_ref().map_or_else(Name::by_chance, |claim| claim.name().clone()),
+        image: name.clone(),
+        engine: engine.name(),
+        has_agent: matches!(way, Way::Agent(_)),
+        detached: false,
+        console_log: context.log.clone(),
+    };
+    let served =
+        Served { identity, vm: Arc::clone(machine.vm()), status: Arc::clone(&status), orders: order };
     let talk = talk(way, &name, interactive)?;
     let input = input::listen().map_err(cannot("read standard input"))?;
     let output = Output::start().map_err(cannot("write standard output"))?;
     let raw = interactive.then(Raw::enter).transpose().map_err(cannot("set the terminal to raw mode"))?;
-    let user = User { input, signals, output, raw };
+    let user = User { input, signals, orders, output, raw };
     let limits = Limits { boot: args.boot_timeout, whole: args.timeout };
     let began = Instant::now();
     let (guest, view) = machine.start().map_err(cannot("start the machine's thread"))?;
-    let finished = Driver::new(guest, user, talk, limits).run();
+    let server = serve(claim, served)?;
+    let finished = Driver::new(guest, user, talk, status, limits).run();
+    drop(server);
     tracing::debug!(?finished, "the run is over");
     if args.stats {
         let stats = Stats::new(engine.name(), began.elapsed(), view.statistics(), view.details());
         print_stats(&stats, args.json);
     }
     context.conclude(finished)
+}
+
+/// Takes the machine's name. A name that the user gave must be had; without one, a machine is as well not found.
+fn claim(args: &RunArgs) -> Result<Option<Claim>, Failure> {
+    let registry = Registry::open();
+    match &args.name {
+        Some(name) => Ok(Some(registry?.claim(name)?)),
+        None => match registry.and_then(|registry| registry.claim_any()) {
+            Ok(claim) => Ok(Some(claim)),
+            Err(error) => {
+                message::note(format_args!("`ringfence ps` will not know of this machine: {error}"));
+                Ok(None)
+            }
+        },
+    }
+}
+
+/// Lets other commands reach the machine.
+fn serve(claim: Option<Claim>, served: Served) -> Result<Option<Server>, Failure> {
+    let start = |claim| Server::start(claim, Arc::new(served));
+    claim.map(start).transpose().map_err(cannot("listen at the control socket"))
 }
 
 /// Is every key the guest's?

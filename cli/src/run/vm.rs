@@ -86,6 +86,13 @@ impl Machine {
     }
 }
 
+impl Machine {
+    /// The machine itself.
+    pub fn vm(&self) -> &Arc<Vm> {
+        &self.vm
+    }
+}
+
 impl View {
     /// The engine's own further counters of each vCPU.
     pub fn details(&self) -> Vec<Vec<(String, u64)>> {

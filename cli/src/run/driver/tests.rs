@@ -13,6 +13,7 @@ struct World {
     off: Sender<Ending>,
     input: Sender<Vec<u8>>,
     signals: Sender<i32>,
+    orders: Sender<Ending>,
     chunks: Receiver<Chunk>,
     failures: Sender<(Stream, io::Error)>,
     com1: Arc<Mutex<Vec<u8>>>,
@@ -97,9 +98,11 @@ fn drive(talk: Echo, limits: Limits, story: impl FnOnce(World) + Send + 'static)
         off: off_end,
     };
     let output = Output { chunks: chunks_end, failed };
-    let user = User { input: input_end, signals: signals_end, output, raw: None };
-    let world = World { console, _channel: channel, off, input, signals, chunks, failures, com1, stops };
-    let driver = Driver::new(guest, user, Box::new(talk), limits);
+    let (orders, orders_end) = bounded(1);
+    let user = User { input: input_end, signals: signals_end, orders: orders_end, output, raw: None };
+    let world =
+        World { console, _channel: channel, off, input, signals, orders, chunks, failures, com1, stops };
+    let driver = Driver::new(guest, user, Box::new(talk), Arc::new(Status::new()), limits);
     let teller = std::thread::spawn(move || story(world));
     let finished = driver.run();
     teller.join().unwrap();
@@ -168,6 +171,12 @@ fn without_a_command_the_first_interrupt_is_ours() {
     let talk = Echo { started: false, has_command: false };
     let finished = drive(talk, LIMITS, |world| world.signals.send(SIGINT).unwrap());
     assert_eq!((finished.ending, finished.started), (Ending::Signal(SIGINT), false));
+}
+
+#[test]
+fn a_plug_that_is_pulled() {
+    let finished = drive(ECHO, LIMITS, |world| world.orders.send(Ending::Killed).unwrap());
+    assert_eq!(finished.ending, Ending::Killed);
 }
 
 #[test]
