@@ -207,23 +207,38 @@ impl Contexts {
         let linear = linear & !0xfff;
         let addend = self.ram.wrapping_add(mapped.page.0).wrapping_sub(linear);
         let write = mapped.write && writable;
-        let (addends, current) = ((mapped.read.then_some(addend), write.then_some(addend)), self.current);
-        let fill = |map: &mut ShadowMap| map.fill(linear, addends.0, addends.1, mapped.global);
+        let addends = (mapped.read.then_some(addend), write.then_some(addend));
+        self.grow(|map| map.fill(linear, addends.0, addends.1, mapped.global))?;
+        if write {
+            self.note_writer(mapped.page.page(), Writer::place(self.current, linear));
+        }
+        if self.writers.len() > MOST_WRITERS {
+            self.forget();
+        }
+        Ok(())
+    }
+
+    /// Prepares the current map for lookups of a page that is never entered, a device's: without a part of the map
+    /// there, the lookup itself would fault, and a comparison after it would never come to its turn.
+    pub fn open(&mut self, linear: u64) -> io::Result<()> {
+        self.grow(|map| map.open(linear))
+    }
+
+    /// Does something to the current map by which it may grow.
+    fn grow(&mut self, change: impl Fn(&mut ShadowMap) -> io::Result<()>) -> io::Result<()> {
+        let current = self.current;
         let before = self.list[current].map.granules();
-        if fill(&mut self.list[current].map).is_err() {
+        if change(&mut self.list[current].map).is_err() {
             // Each part of a map in use is a mapping of the host's, which has so many and no more.
             self.forget();
-            fill(&mut self.list[current].map)?;
+            change(&mut self.list[current].map)?;
         }
         let map = &mut self.list[current].map;
         if map.is_crowded() {
             map.empty();
         }
         let grown = map.granules() > before;
-        if write {
-            self.note_writer(mapped.page.page(), Writer::place(current, linear));
-        }
-        if self.writers.len() > MOST_WRITERS || grown && self.granules() > self.most_granules {
+        if grown && self.granules() > self.most_granules {
             self.forget();
         }
         Ok(())

@@ -142,16 +142,25 @@ impl ShadowMap {
         write: Option<u64>,
         global: bool,
     ) -> io::Result<()> {
+        self.open(linear)?;
         let page = page_of(linear);
-        let granule = page as usize / PAGES_IN_GRANULE;
+        self.put(page, read, write);
+        self.filled[usize::from(global)].push(page);
+        Ok(())
+    }
+
+    /// Opens the granule of a page, so that a lookup finds the way to the guard instead of a fault.
+    ///
+    /// # Errors
+    /// When the host does not give the memory.
+    pub fn open(&mut self, linear: u64) -> io::Result<()> {
+        let granule = page_of(linear) as usize / PAGES_IN_GRANULE;
         if !self.open.contains(&granule) {
             if self.open.len() >= MOST_GRANULES {
                 self.empty();
             }
             self.open_granule(granule)?;
         }
-        self.put(page, read, write);
-        self.filled[usize::from(global)].push(page);
         Ok(())
     }
 

@@ -167,11 +167,11 @@ impl Translated {
             let (read_entry, write_entry) = self.contexts.map().entry(linear);
             if (if write { write_entry } else { read_entry }).is_none() {
                 let Some(mapped) = self.tier.probe(linear, write) else {
-                    return Ok(if self.tier.is_device(linear, write) {
-                        Repair::Site(Site::Checked)
-                    } else {
-                        Repair::PageFault(linear)
-                    });
+                    if !self.tier.is_device(linear, write) {
+                        return Ok(Repair::PageFault(linear));
+                    }
+                    self.contexts.open(linear)?;
+                    return Ok(Repair::Site(Site::Checked));
                 };
                 let granted = mapped.write && self.grant(&mapped, write);
                 self.contexts.fill(linear, &mapped, granted)?;
