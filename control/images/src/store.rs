@@ -4,6 +4,7 @@
 //! $XDG_CACHE_HOME/ringfence/         ~/.cache/ringfence unless set
 //! ├── images/<name>.json             one manifest an image
 //! ├── blobs/sha256/<hex>             kernels, RAM disks, packages
+//! ├── disks/<hex>.raw                disks of installed systems
 //! ├── apt/<architecture>/            a private root for apt: lists, partial downloads
 //! ├── tmp/                           files being written
 //! └── pull.lock, store.lock          see `lock`
@@ -56,7 +57,7 @@ impl Store {
     pub fn open(root: &Path) -> Result<Self> {
         // apt and our own renames work in other directories: make it absolute.
         let root = std::path::absolute(root).map_err(|e| Error::io("find", root, e))?;
-        for dir in ["blobs/sha256", "images", "tmp"] {
+        for dir in ["blobs/sha256", "disks", "images", "tmp"] {
             let dir = root.join(dir);
             fs::create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
         }
@@ -95,10 +96,11 @@ impl Store {
     /// Checks everything the image refers to, its packages included.
     pub fn verify(&self, name: &str) -> Result<()> {
         let _lock = self.lock_shared()?;
-        for blob in self.manifest(name)?.blobs() {
+        let manifest = self.manifest(name)?;
+        for blob in manifest.blobs() {
             self.blobs.read(blob, name)?;
         }
-        Ok(())
+        manifest.disk.iter().try_for_each(|disk| self.verify_disk(disk, name))
     }
 
     /// Removes an image, everything no other image refers to, and what broken
@@ -164,7 +166,8 @@ impl Store {
         let read = |blob| self.blobs.read(blob, &manifest.name);
         let kernel = read(&manifest.kernel)?;
         let initrd = manifest.initrd.as_ref().map(read).transpose()?;
-        Ok(Image { manifest, kernel, initrd })
+        let disk = manifest.disk.map(|disk| self.disk_path(&disk.digest));
+        Ok(Image { manifest, kernel, initrd, disk })
     }
 
     /// Removes what nothing refers to; returns the bytes freed. The caller
@@ -174,7 +177,10 @@ impl Store {
         let mut keep = BTreeSet::new();
         for (name, manifest) in self.manifests()? {
             match manifest {
-                Ok(manifest) => keep.extend(manifest.blobs().map(|b| b.digest)),
+                Ok(manifest) => {
+                    keep.extend(manifest.blobs().map(|b| b.digest));
+                    keep.extend(manifest.disk.map(|disk| disk.digest));
+                }
                 Err(e) => {
                     tracing::warn!("not collecting garbage, for the sake of `{name}`: {e}");
                     return Ok(0);
@@ -184,7 +190,7 @@ impl Store {
         for dir in [self.temp(), self.downloads()] {
             empty(&dir)?;
         }
-        self.blobs.retain(&keep)
+        Ok(self.retain_disks(&keep)? + self.blobs.retain(&keep)?)
     }
 
     fn manifests(&self) -> Result<Vec<(String, Result<Manifest>)>> {
