@@ -45,14 +45,18 @@ impl Store {
         let mut apt = apt.with_sources(&list).called(&sources.suite);
         apt.update(progress)?;
 
-        let essential = apt.closure(&["?essential", "e2fsprogs"])?;
-        let kernel = apt.require_kernel(KERNEL)?;
-        let mut requested: Vec<_> = BASE.iter().map(|name| (*name).to_owned()).collect();
+        let mut there_is = Vec::new();
         for name in WHERE_THERE_IS {
             if apt.candidate(name)?.is_some() {
-                requested.push((*name).to_owned());
+                there_is.push(*name);
             }
         }
+        let mut first = vec!["?essential", "e2fsprogs"];
+        // Otherwise the essential packages come with a program that merges /usr, and with all of perl.
+        first.extend(there_is.iter().filter(|name| **name == "usr-is-merged"));
+        let essential = apt.closure(&first)?;
+        let kernel = apt.require_kernel(KERNEL)?;
+        let mut requested: Vec<_> = BASE.iter().chain(&there_is).map(|name| (*name).to_owned()).collect();
         for name in &build.packages {
             if !requested.contains(name) {
                 requested.push(name.clone());

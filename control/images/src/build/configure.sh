@@ -3,7 +3,7 @@
 # knows nothing of them. REQUESTED is a list of the packages that somebody asked for.
 set -e
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
-export DEBIAN_FRONTEND=noninteractive DEBCONF_NONINTERACTIVE_SEEN=true
+export DEBIAN_FRONTEND=noninteractive DEBCONF_NONINTERACTIVE_SEEN=true DPKG_COLORS=never
 cd /ringfence
 
 mkdir -p /var/lib/dpkg/info /var/lib/dpkg/updates
