@@ -1,8 +1,8 @@
 //! The guest agent: process 1 of our guests, which runs commands for the host.
 //!
 //! As process 1 it makes a usable system out of a bare kernel (file systems, drivers, hostname, loopback), takes the
-//! channel that the kernel command line names (`ringfence.channel=`, default `ttyS1`) and serves the host on
-//! it until it is told to turn the machine off. Without a working channel it is an ordinary small system: a
+//! channel (a [port] of a virtio console, else the second serial port, unless the kernel command line names
+//! another by `ringfence.channel=`) and serves the host on it until it is told to turn the machine off. Without a working channel it is an ordinary small system: a
 //! shell on the console, and off when the shell ends. It never exits, as that would be a kernel panic:
 //! whatever goes wrong is said on `/dev/console`, and the machine is turned off.
 //!
@@ -25,6 +25,7 @@ mod modules;
 mod mounts;
 mod network;
 mod output;
+mod port;
 mod power;
 mod process;
 mod reaper;
@@ -36,6 +37,9 @@ mod syscall;
 use channel::Channel;
 use power::Ending;
 use server::Server;
+
+/// The channel where there is no better one.
+const SERIAL: &str = "/dev/ttyS1";
 
 fn main() {
     panic::set_hook(Box::new(|info| console::fatal(&info.to_string())));
@@ -59,7 +63,7 @@ fn init() -> Ending {
     modules::load();
     network::set_up();
     set_environment();
-    let path = cmdline::channel();
+    let path = cmdline::channel().or_else(port::find).unwrap_or_else(|| SERIAL.into());
     match Channel::open(&path) {
         Ok(channel) => serve(channel),
         Err(error) => {
