@@ -12,6 +12,7 @@ mod disk;
 mod doctor;
 mod exit;
 mod failure;
+mod heap;
 mod image;
 mod input;
 mod life;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
     if let Some(probe) = doctor::Probe::asked_for(env::args_os()) {
         return probe.try_it();
     }
+    heap::be_frugal();
     let cli = Cli::parse();
     if cli.quiet {
         message::be_quiet();
