@@ -114,6 +114,20 @@ pub enum Error {
         name: String,
     },
 
+    /// A name of something else.
+    #[error("`{name}` is there already: take another name, or `ringfence image rm {name}` first")]
+    NameInUse {
+        /// The name.
+        name: String,
+    },
+
+    /// Something that runs cannot be removed.
+    #[error("`{name}` is running: stop it first")]
+    Running {
+        /// Its name.
+        name: String,
+    },
+
     /// No suite can have that name.
     #[error("`{suite}` is no suite's code name: write `bookworm`, `trixie` and the like")]
     BadSuite {

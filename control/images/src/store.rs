@@ -5,6 +5,7 @@
 //! ├── images/<name>.json             one manifest an image
 //! ├── blobs/sha256/<hex>             kernels, RAM disks, packages
 //! ├── disks/<hex>.raw                disks of installed systems
+//! ├── kept/                          systems that are run and kept, see `kept`
 //! ├── apt/<architecture>/            a private root for apt: lists, partial downloads
 //! ├── tmp/                           files being written
 //! └── pull.lock, store.lock          see `lock`
@@ -57,7 +58,7 @@ impl Store {
     pub fn open(root: &Path) -> Result<Self> {
         // apt and our own renames work in other directories: make it absolute.
         let root = std::path::absolute(root).map_err(|e| Error::io("find", root, e))?;
-        for dir in ["blobs/sha256", "disks", "images", "tmp"] {
+        for dir in ["blobs/sha256", "disks", "images", "kept", "tmp"] {
             let dir = root.join(dir);
             fs::create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
         }
@@ -103,9 +104,12 @@ impl Store {
         manifest.disk.iter().try_for_each(|disk| self.verify_disk(disk, name))
     }
 
-    /// Removes an image, everything no other image refers to, and what broken
-    /// downloads left. Returns the bytes freed.
+    /// Removes an image or a system that is kept, everything nothing else refers
+    /// to, and what broken downloads left. Returns the bytes freed.
     pub fn remove(&self, name: &str) -> Result<u64> {
+        if let Some(freed) = self.forget(name)? {
+            return Ok(freed);
+        }
         let path = self.manifest_path(name)?;
         let _pull = self.lock_pull(&mut Silent)?;
         let _lock = self.lock_exclusive()?;
@@ -173,9 +177,10 @@ impl Store {
     /// Removes what nothing refers to; returns the bytes freed. The caller
     /// holds both locks. Keeps everything while a manifest cannot be read: it
     /// may be a newer Ringfence's.
-    fn collect(&self) -> Result<u64> {
+    pub(crate) fn collect(&self) -> Result<u64> {
         let mut keep = BTreeSet::new();
-        for (name, manifest) in self.manifests()? {
+        let kept = self.all_kept()?.into_iter().map(|(name, kept)| (name, kept.map(|kept| kept.image)));
+        for (name, manifest) in self.manifests()?.into_iter().chain(kept) {
             match manifest {
                 Ok(manifest) => {
                     keep.extend(manifest.blobs().map(|b| b.digest));
@@ -226,7 +231,7 @@ impl Store {
         Lock::shared(&self.root.join("store.lock"))
     }
 
-    fn lock_exclusive(&self) -> Result<Lock> {
+    pub(crate) fn lock_exclusive(&self) -> Result<Lock> {
         Lock::exclusive(&self.root.join("store.lock"))
     }
 

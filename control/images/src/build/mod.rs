@@ -128,6 +128,9 @@ impl Store {
         progress: &mut dyn Progress,
     ) -> Result<Manifest> {
         check(build)?;
+        if self.kept(&build.name)?.is_some() {
+            return Err(Error::NameInUse { name: build.name.clone() });
+        }
         let _lock = self.lock_pull(progress)?;
         let collected = self.collect_packages(build, progress)?;
         self.install(build, &collected, agent, installer, progress)
