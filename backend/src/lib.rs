@@ -1,7 +1,9 @@
-//! What stands behind a device: the host's side of a disk or a network. Nothing here knows a register, a queue or a
+//! What stands behind a device: the host's side of a disk, a network or a socket. Nothing here knows a register, a queue or a
 //! guest-physical address; a device front hands over requests whose memory is checked already.
 
 #![deny(missing_docs)]
 
 pub mod block;
 pub mod net;
+mod text;
+pub mod vsock;

@@ -3,14 +3,16 @@
 //! A file or folder for each noun of it: [`args`] is the command line, [`run`] the longest of the commands,
 //! [`life`] has those that reach running machines, [`image`], [`disk`], [`doctor`] and [`manual`] are the others; [`exit`] and [`failure`] are how they end, [`message`]
 //! what they say. What a run needs of the host is in [`terminal`], [`signals`], [`input`], [`output`] and [`console`];
-//! the conversation with the guest's agent in [`session`].
+//! the conversation with the guest's agent in [`channel`] and [`session`].
 
 mod args;
+mod channel;
 mod console;
 mod disk;
 mod doctor;
 mod exit;
 mod failure;
+mod heap;
 mod image;
 mod input;
 mod life;
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
     if let Some(probe) = doctor::Probe::asked_for(env::args_os()) {
         return probe.try_it();
     }
+    heap::be_frugal();
     let cli = Cli::parse();
     if cli.quiet {
         message::be_quiet();

@@ -28,6 +28,7 @@ mod pci;
 mod queue;
 mod rings;
 mod rng;
+mod vsock;
 
 pub use balloon::{Balloon, BalloonHandle, BalloonState, Statistics};
 pub use blk::{Blk, BlkState};
@@ -41,3 +42,4 @@ pub use pci::VirtioPci;
 pub use queue::{Fate, Progress, Queue, QueueConfig, QueueState};
 pub use rings::{Rings, feature};
 pub use rng::Rng;
+pub use vsock::{Vsock, VsockState};

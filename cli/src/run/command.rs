@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use agent::{Command, TooLong, Variable};
+use agent::{Command, Reply, SessionId, TooLong, Variable};
 
 use super::boot::Boot;
 use super::ending::Ending;
@@ -42,6 +42,8 @@ impl Wish {
 pub struct CommandTalk {
     session: Session,
     boot: Option<Boot>,
+    /// Is the machine there for this command alone, and goes off with it?
+    owns_machine: bool,
 }
 
 impl CommandTalk {
@@ -49,8 +51,13 @@ impl CommandTalk {
     ///
     /// # Errors
     /// Where the command is too long.
-    pub fn new(wish: Wish, boot: Boot) -> Result<Self, TooLong> {
-        Ok(Self { session: Session::new(wish.command())?, boot: Some(boot) })
+    pub fn new(id: SessionId, wish: Wish, boot: Boot) -> Result<Self, TooLong> {
+        Ok(Self { session: Session::new(id, wish.command())?, boot: Some(boot), owns_machine: true })
+    }
+
+    /// In a machine that goes on after the command.
+    pub fn as_guest(self) -> Self {
+        Self { owns_machine: false, ..self }
     }
 
     fn hear(&mut self, heard: Heard, actions: &mut Actions) {
@@ -66,12 +73,13 @@ impl CommandTalk {
             Heard::Stderr(bytes) => actions.write(Stream::Err, bytes),
             Heard::Exited(status) => actions.end(Ending::Guest(status.exit_code())),
             Heard::Failed { code, message } => actions.end(Ending::NotRun { code, message }),
+            Heard::Gone => actions.end(Ending::AgentGone),
             Heard::Version(version) => actions.end(Ending::AgentVersion(version)),
         }
     }
 
     fn send(&mut self, actions: &mut Actions) {
-        actions.com2.append(&mut self.session.take_outgoing());
+        actions.requests.extend(self.session.take_outgoing());
     }
 }
 
@@ -86,8 +94,12 @@ impl Talk for CommandTalk {
         false
     }
 
-    fn channel(&mut self, bytes: &[u8], actions: &mut Actions) {
-        for heard in self.session.hear(bytes) {
+    fn agent(&mut self, reply: Option<Reply>, actions: &mut Actions) {
+        let heard = match reply {
+            Some(reply) => self.session.hear(reply),
+            None => self.session.lose(),
+        };
+        if let Some(heard) = heard {
             self.hear(heard, actions);
         }
         self.send(actions);
@@ -125,7 +137,7 @@ impl Talk for CommandTalk {
     }
 
     fn leave(&mut self, actions: &mut Actions) -> bool {
-        if self.boot.is_some() {
+        if self.boot.is_some() || !self.owns_machine {
             return false;
         }
         self.session.power_off();
@@ -136,19 +148,17 @@ impl Talk for CommandTalk {
 
 #[cfg(test)]
 mod tests {
-    use agent::{Decoder, Message, Reply, Request, SessionId, Status, VERSION};
+    use agent::{Request, Status, VERSION};
 
     use super::*;
 
     fn talk() -> CommandTalk {
         let wish = Wish { argv: vec!["sh".into(), "-c".into(), "exit 7".into()], tty: false };
-        CommandTalk::new(wish, Boot::Console { dim: false, shown: false }).unwrap()
+        CommandTalk::new(SessionId(1), wish, Boot::Console { dim: false, shown: false }).unwrap()
     }
 
     fn say(talk: &mut CommandTalk, actions: &mut Actions, reply: &Reply) {
-        let mut bytes = Vec::new();
-        reply.encode(&mut bytes).unwrap();
-        talk.channel(&bytes, actions);
+        talk.agent(Some(reply.clone()), actions);
     }
 
     #[test]
@@ -166,14 +176,9 @@ mod tests {
         say(&mut talk, &mut actions, &Reply::Exited { session, status: Status::Signal(9) });
         assert_eq!(actions.ending, Some(Ending::Guest(137)));
         assert!(talk.leave(&mut actions));
-        let mut decoder = Decoder::<Request>::new();
-        decoder.push(&actions.com2);
-        let mut requests = Vec::new();
-        while let Some(request) = decoder.next().unwrap() {
-            requests.push(request);
-        }
+        let requests: Vec<_> = actions.requests.into_iter().collect();
         assert!(
-            matches!(&requests[1], Request::Start { command, .. } if command.argv.len() == 3 && command.tty.is_none())
+            matches!(&requests[0], Request::Start { command, .. } if command.argv.len() == 3 && command.tty.is_none())
         );
         assert_eq!(requests.last(), Some(&Request::PowerOff));
     }
@@ -182,9 +187,19 @@ mod tests {
     fn a_guest_that_has_not_started_is_not_asked_to_go() {
         let (mut talk, mut actions) = (talk(), Actions::default());
         assert!(!talk.signal(2, &mut actions) && !talk.leave(&mut actions));
-        assert!(actions.com2.is_empty());
+        assert!(actions.requests.is_empty());
         say(&mut talk, &mut actions, &Reply::Hello { version: VERSION + 1 });
         assert_eq!(actions.ending, Some(Ending::AgentVersion(VERSION + 1)));
+    }
+
+    #[test]
+    fn in_a_machine_that_goes_on_the_end_is_the_commands_own() {
+        let (mut talk, mut actions, session) = (talk().as_guest(), Actions::default(), SessionId(1));
+        say(&mut talk, &mut actions, &Reply::Hello { version: VERSION });
+        say(&mut talk, &mut actions, &Reply::Started { session, pid: 2 });
+        talk.agent(None, &mut actions);
+        assert_eq!(actions.ending, Some(Ending::AgentGone));
+        assert!(!talk.leave(&mut actions) && !actions.requests.contains(&Request::PowerOff));
     }
 
     #[test]

@@ -5,17 +5,26 @@ use backend::net::{self, Opened};
 use machine::pci::Plug;
 use virtio::{Blk, Net, Rng, VirtioPci};
 
+use super::image_disk::ImageDisk;
 use crate::args::RunArgs;
 use crate::failure::Failure;
 use crate::message;
 
-/// All devices, in the order of their places on the bus: disks and networks as the command line has them, then the
-/// others.
+/// All devices, in the order of their places on the bus: the image's own disk, disks and networks as the command line has
+/// them, then the others.
 ///
 /// # Errors
 /// A disk that cannot be opened, a network that cannot be connected to.
-pub fn plugs(args: &RunArgs) -> Result<Vec<Plug>, Failure> {
+pub fn plugs(args: &RunArgs, own: Option<&ImageDisk>) -> Result<Vec<Plug>, Failure> {
     let mut plugs = Vec::new();
+    if let Some(own) = own {
+        let disk = own.open()?;
+        plugs.push(VirtioPci::plug(Blk::new(
+            Box::new(disk),
+            queues(args.vcpus),
+            "the image's disk".to_owned(),
+        )));
+    }
     for disk in &args.disk {
         plugs.push(plug_disk(disk, args.vcpus)?);
     }
@@ -28,9 +37,16 @@ pub fn plugs(args: &RunArgs) -> Result<Vec<Plug>, Failure> {
 
 fn plug_disk(spec: &Spec, vcpus: u32) -> Result<Plug, Failure> {
     let disk = Disk::open(&spec.source, &spec.options())?;
-    // One queue for each vCPU: none waits for another's lock in the guest.
-    let queues = vcpus.clamp(1, 16) as u16;
-    Ok(VirtioPci::plug(Blk::new(Box::new(disk), queues, format!("the disk {}", spec.source.path.display()))))
+    Ok(VirtioPci::plug(Blk::new(
+        Box::new(disk),
+        queues(vcpus),
+        format!("the disk {}", spec.source.path.display()),
+    )))
+}
+
+/// One queue for each vCPU: none waits for another's lock in the guest.
+fn queues(vcpus: u32) -> u16 {
+    vcpus.clamp(1, 16) as u16
 }
 
 /// The network of this number; `None` if there is to be none.
@@ -47,7 +63,5 @@ fn plug_network(args: &RunArgs, number: usize) -> Result<Option<Plug>, Failure> 
             message::say(format!("{at} leads to the guest's port {}", port.guest));
         }
     }
-    // As for disks.
-    let pairs = args.vcpus.clamp(1, 16) as u16;
-    Ok(Some(VirtioPci::plug(Net::new(net, pairs, format!("the network {spec}")))))
+    Ok(Some(VirtioPci::plug(Net::new(net, queues(args.vcpus), format!("the network {spec}")))))
 }

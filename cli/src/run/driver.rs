@@ -14,12 +14,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded, never, select};
+use agent::Reply;
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, never, select};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGPIPE, SIGWINCH};
 
 use super::ending::Ending;
 use super::status::Status;
 use super::talk::{Actions, Talk};
+use crate::channel::Line;
 use crate::console::{Lines, Sign};
 use crate::message;
 use crate::output::{Chunk, Output, Stream};
@@ -33,18 +35,22 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_millis(5);
 /// Bytes under way to a port that holds 64 KiB itself; more input is not read, and what is typed all the same is lost.
 const UNDER_WAY: usize = 64 << 10;
+/// Requests under way to the agent; as for bytes.
+const REQUESTS: usize = 64;
+/// How long the last words of the agent may be on their way here when the machine is off already.
+const LAST_REPLIES: Duration = Duration::from_millis(250);
 
 /// Sends to a serial port of the guest's; gives how many bytes were taken, the first ones.
-pub type Port = Box<dyn FnMut(&[u8]) -> usize>;
+pub type Port = Box<dyn FnMut(&[u8]) -> usize + Send>;
 
 /// The machine, as the loop needs it.
 pub struct Guest {
     /// What COM1 writes.
     pub console: Receiver<Vec<u8>>,
-    /// What COM2 writes.
-    pub channel: Receiver<Vec<u8>>,
-    /// COM1 and COM2.
-    pub ports: [Port; 2],
+    /// The way to its agent.
+    pub agent: Option<Line>,
+    /// COM1.
+    pub com1: Port,
     /// Stops the machine.
     pub stop: Box<dyn Fn()>,
     /// How the machine went off, once it is.
@@ -204,11 +210,17 @@ impl Driver {
 
     /// Passes on to the guest what it takes.
     fn feed(&mut self) {
-        let [com1, com2] = &mut self.guest.ports;
-        for (port, bytes) in [(com1, &mut self.actions.com1), (com2, &mut self.actions.com2)] {
-            if !bytes.is_empty() {
-                let taken = port(bytes).min(bytes.len());
-                bytes.drain(..taken);
+        let com1 = &mut self.actions.com1;
+        if !com1.is_empty() {
+            let taken = (self.guest.com1)(com1).min(com1.len());
+            com1.drain(..taken);
+        }
+        let requests = &mut self.actions.requests;
+        while let Some(request) = requests.pop_front() {
+            let Some(line) = &self.guest.agent else { continue };
+            if let Err(TrySendError::Full(request)) = line.requests.try_send(request) {
+                requests.push_front(request);
+                break;
             }
         }
     }
@@ -217,7 +229,7 @@ impl Driver {
     fn next_deadline(&self) -> Instant {
         let now = Instant::now();
         let mut next = now + Duration::from_secs(3600);
-        if !self.actions.com1.is_empty() || !self.actions.com2.is_empty() {
+        if !self.actions.com1.is_empty() || !self.actions.requests.is_empty() {
             next = now + RETRY;
         }
         match self.phase {
@@ -232,22 +244,22 @@ impl Driver {
     }
 
     fn wait(&mut self) {
-        let (no_bytes, no_ending) = (never(), never());
+        let (no_bytes, no_reply, no_ending) = (never(), never(), never());
         let stuck = !self.actions.output.is_empty() && !self.hasty;
         let running = self.phase == Phase::Running;
         let is_off = self.phase == Phase::Off;
         let take_console = !(is_off || stuck && self.talk.console_is_output());
-        let take_channel = !(is_off || stuck);
+        let agent = self.guest.agent.as_ref().filter(|_| !(is_off || stuck));
         let take_input = running && (self.user.raw.is_some() || self.talk.wants_input() && self.has_room());
         let console = if take_console { &self.guest.console } else { &no_bytes }.clone();
-        let channel = if take_channel { &self.guest.channel } else { &no_bytes }.clone();
+        let agent = agent.map_or(&no_reply, |line| &line.replies).clone();
         let input = if take_input { &self.user.input } else { &no_bytes }.clone();
         let off = if is_off { &no_ending } else { &self.guest.off }.clone();
         let output = if stuck { &self.user.output.chunks } else { &self.nowhere.0 }.clone();
         let failed = self.user.output.failed.clone();
         select! {
             recv(console) -> bytes => self.hear_console(bytes.ok()),
-            recv(channel) -> bytes => self.hear_channel(bytes.ok()),
+            recv(agent) -> reply => self.hear_agent(reply.ok()),
             recv(off) -> ending => self.went_off(ending.unwrap_or(Ending::Vanished)),
             recv(input) -> bytes => self.hear_user(bytes.ok()),
             recv(self.user.signals) -> signal => self.hear_signal(signal.unwrap_or(SIGHUP)),
@@ -262,7 +274,7 @@ impl Driver {
     }
 
     fn has_room(&self) -> bool {
-        self.actions.com1.len() < UNDER_WAY && self.actions.com2.len() < UNDER_WAY
+        self.actions.com1.len() < UNDER_WAY && self.actions.requests.len() < REQUESTS
     }
 
     fn hear_console(&mut self, bytes: Option<Vec<u8>>) {
@@ -280,11 +292,11 @@ impl Driver {
         self.discard();
     }
 
-    fn hear_channel(&mut self, bytes: Option<Vec<u8>>) {
-        match bytes {
-            Some(bytes) => self.talk.channel(&bytes, &mut self.actions),
-            None => self.guest.channel = never(),
+    fn hear_agent(&mut self, reply: Option<Reply>) {
+        if reply.is_none() {
+            self.guest.agent = None;
         }
+        self.talk.agent(reply, &mut self.actions);
         self.discard();
     }
 
@@ -299,11 +311,20 @@ impl Driver {
         while let Ok(bytes) = self.guest.console.try_recv() {
             self.hear_console(Some(bytes));
         }
-        while let Ok(bytes) = self.guest.channel.try_recv() {
-            self.hear_channel(Some(bytes));
-        }
+        self.hear_last_replies();
         self.actions.end(ending);
         self.phase = Phase::Off;
+    }
+
+    /// What the agent said before the end is on its way through the hub's thread.
+    fn hear_last_replies(&mut self) {
+        let until = Instant::now() + LAST_REPLIES;
+        while let Some(line) = self.guest.agent.as_ref().filter(|_| self.actions.ending.is_none()) {
+            match line.replies.recv_deadline(until) {
+                Ok(reply) => self.hear_agent(Some(reply)),
+                Err(_) => break,
+            }
+        }
     }
 
     fn hear_user(&mut self, bytes: Option<Vec<u8>>) {

@@ -30,6 +30,8 @@ pub enum Ending {
     },
     /// The guest's agent speaks another version of the protocol.
     AgentVersion(u16),
+    /// The guest's agent, and with it the command, is gone: the guest, or its agent, started anew.
+    AgentGone,
     /// The user left.
     Left,
     /// Somebody pulled the plug.
@@ -112,6 +114,9 @@ impl Context {
                 let text =
                     format!("the agent in the image speaks version {version} of its protocol, not {ours}");
                 return Err(Failure::host(text).hint("run `ringfence image pull` for the image"));
+            }
+            (Ending::AgentGone, None) => {
+                Failure::new(Exit::WentOff, "the guest's agent went away before the command ended")
             }
             (Ending::Output(stream, error), _) => {
                 let name = match stream {

@@ -16,6 +16,8 @@ mod ending;
 mod exec;
 mod files;
 mod host_memory;
+mod image_disk;
+mod installing;
 mod plan;
 mod serial;
 mod served;
@@ -28,12 +30,15 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::time::Instant;
 
+use agent::SessionId;
 use control::{Claim, Name, Registry, Server};
 use crossbeam_channel::bounded;
 use engine::EngineError;
 use machine::BuildError;
+use virtio::{Console, VirtioPci};
 
 use crate::args::{RunArgs, show_size};
+use crate::channel::{AgentPort, Channel};
 use crate::console::{Lines, Log};
 use crate::failure::Failure;
 use crate::output::Output;
@@ -46,6 +51,7 @@ use command::CommandTalk;
 use driver::{Driver, Limits, User};
 use ending::Context;
 use exec::ExecTalk;
+pub use installing::Installing;
 use plan::{Plan, SELFTEST, Way};
 use serial::SerialTalk;
 use served::{Identity, Served};
@@ -60,9 +66,11 @@ use vm::Machine;
 /// What the user is to be told instead.
 pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     let claim = claim(args)?;
-    let Plan { name, config, images, way } = plan::plan(args)?;
+    let Plan { name, config, images, disk, way } = plan::plan(args)?;
     let interactive = is_interactive(&way);
-    let plugs = devices::plugs(args)?;
+    let mut plugs = devices::plugs(args, disk.as_ref())?;
+    let (port, wire) = AgentPort::open().map_err(cannot("make a port for the guest's agent"))?;
+    plugs.push(VirtioPci::plug(Console::new(vec![port])));
     let log = open_log(args, &name)?;
     let context = Context {
         timeout: args.timeout,
@@ -74,6 +82,10 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     let engine = vm::engine(args.engine, &config);
     let machine =
         Machine::build(config, images, plugs, &*engine, log).map_err(|error| explain(error, &name))?;
+    let (machine, com2) = machine.with_wire();
+    let channel = Channel::start(com2.into_iter().chain([wire]).collect())
+        .map_err(cannot("start the agent's thread"))?;
+    let line = channel.open();
     let signals = signals::listen().map_err(cannot("listen to signals"))?;
     if interactive {
         announce(args, &name, engine.name());
@@ -88,16 +100,17 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         detached: false,
         console_log: context.log.clone(),
     };
-    let served =
-        Served { identity, vm: Arc::clone(machine.vm()), status: Arc::clone(&status), orders: order };
-    let talk = talk(way, &name, interactive)?;
+    let vm = Arc::clone(machine.vm());
+    let served = Served { identity, vm, channel, status: Arc::clone(&status), orders: order };
+    let talk = talk(way, line.id, &name, interactive)?;
     let input = input::listen().map_err(cannot("read standard input"))?;
     let output = Output::start().map_err(cannot("write standard output"))?;
     let raw = interactive.then(Raw::enter).transpose().map_err(cannot("set the terminal to raw mode"))?;
     let user = User { input, signals, orders, output, raw };
     let limits = Limits { boot: args.boot_timeout, whole: args.timeout };
     let began = Instant::now();
-    let (guest, view) = machine.start().map_err(cannot("start the machine's thread"))?;
+    let (mut guest, view) = machine.start().map_err(cannot("start the machine's thread"))?;
+    guest.agent = Some(line);
     let server = serve(claim, served)?;
     let finished = Driver::new(guest, user, talk, status, limits).run();
     drop(server);
@@ -139,14 +152,14 @@ fn is_interactive(way: &Way) -> bool {
     }
 }
 
-fn talk(way: Way, name: &str, interactive: bool) -> Result<Box<dyn Talk>, Failure> {
+fn talk(way: Way, id: SessionId, name: &str, interactive: bool) -> Result<Box<dyn Talk>, Failure> {
     let boot = || match interactive {
         true if message::is_quiet() || !io::stdout().is_terminal() => Boot::Silent,
         true => Boot::Console { dim: takes_colour(), shown: false },
         false => Boot::Line { line: Booting::show(name), lines: Lines::default() },
     };
     Ok(match way {
-        Way::Agent(wish) => Box::new(CommandTalk::new(wish, boot()).map_err(Failure::usage)?),
+        Way::Agent(wish) => Box::new(CommandTalk::new(id, wish, boot()).map_err(Failure::usage)?),
         Way::Exec => Box::new(ExecTalk::new(boot())),
         Way::Serial => Box::new(SerialTalk::plain()),
         Way::Shell => Box::new(SerialTalk::shell()),

@@ -9,6 +9,7 @@ use machine::{StateError, Vm};
 
 use super::ending::Ending;
 use super::status::Status;
+use crate::channel::Channel;
 
 /// What does not change about it.
 pub struct Identity {
@@ -18,7 +19,7 @@ pub struct Identity {
     pub image: String,
     /// The engine.
     pub engine: &'static str,
-    /// Does the guest have the agent?
+    /// Is the guest to have the agent?
     pub has_agent: bool,
     /// Does it run in the background?
     pub detached: bool,
@@ -32,6 +33,8 @@ pub struct Served {
     pub identity: Identity,
     /// The machine.
     pub vm: Arc<Vm>,
+    /// The way to its agent.
+    pub channel: Channel,
     /// Where it is in its life.
     pub status: Arc<Status>,
     /// Ends the run.
@@ -55,16 +58,19 @@ impl Served {
             started,
             uptime,
             reboots: self.status.times_rebooted(),
-            has_agent: *has_agent,
+            has_agent: *has_agent || self.channel.is_up(),
             detached: *detached,
             console_log: console_log.clone(),
             devices: vec![],
         }
     }
 
-    fn stop(&self) -> Reply {
+    fn stop(&self, button: bool) -> Reply {
         self.status.set_stopping();
-        self.vm.press_power_button();
+        match self.channel.is_up() && !button {
+            true => self.channel.power_off(),
+            false => self.vm.press_power_button(),
+        }
         Reply::Done
     }
 
@@ -92,7 +98,7 @@ impl Machine for Served {
         tracing::debug!(?request, "asked for");
         match request {
             Request::Info {} => Ok(Reply::Info(self.facts())),
-            Request::Stop { button: _ } => Ok(self.stop()),
+            Request::Stop { button } => Ok(self.stop(button)),
             Request::Kill {} => Ok(self.kill()),
             Request::Pause {} => self.pause(),
             Request::Resume {} => self.resume(),

@@ -16,6 +16,7 @@ use translate::Translator;
 use super::driver::{Guest, Port};
 use super::ending::Ending;
 use crate::args::EngineChoice;
+use crate::channel::Wire;
 use crate::console::{Log, Sink};
 
 /// The engine of this choice for a machine.
@@ -31,6 +32,7 @@ pub fn engine(choice: EngineChoice, config: &VmConfig) -> Box<dyn Engine> {
 pub struct Machine {
     vm: Arc<Vm>,
     guest: Guest,
+    com2: Option<Wire>,
     off: crossbeam_channel::Sender<Ending>,
 }
 
@@ -58,13 +60,15 @@ impl Machine {
         };
         let vm = Arc::new(Vm::new(config, images, wires, engine)?);
         let (off, off_end) = bounded(1);
-        let ports = [0, 1].map(|index| port(vm.console_input(index)));
+        let com2 =
+            Some(Wire { from_guest: channel, to_guest: port(vm.console_input(1)), taken: Box::new(|| ()) });
+        let com1 = port(vm.console_input(0));
         let stop = Box::new({
             let vm = Arc::clone(&vm);
             move || vm.stop()
         });
-        let guest = Guest { console, channel, ports, stop, off: off_end };
-        Ok(Self { vm, guest, off })
+        let guest = Guest { console, agent: None, com1, stop, off: off_end };
+        Ok(Self { vm, guest, com2, off })
     }
 
     /// Starts it.
@@ -72,7 +76,7 @@ impl Machine {
     /// # Errors
     /// Where the host gives no thread.
     pub fn start(self) -> io::Result<(Guest, View)> {
-        let Self { vm, guest, off } = self;
+        let Self { vm, guest, com2: _, off } = self;
         let view = View(Arc::clone(&vm));
         thread::Builder::new().name("vcpu0".to_owned()).spawn(move || {
             let ending = match vm.run() {
@@ -87,6 +91,12 @@ impl Machine {
 }
 
 impl Machine {
+    /// The second serial port's wire, and the machine without it.
+    pub fn with_wire(mut self) -> (Self, Option<Wire>) {
+        let wire = self.com2.take();
+        (self, wire)
+    }
+
     /// The machine itself.
     pub fn vm(&self) -> &Arc<Vm> {
         &self.vm

@@ -84,7 +84,7 @@ impl Writer {
     }
 
     fn linear(self) -> u64 {
-        self.0 % (1 << PAGE_BITS) << 12
+        (self.0 % (1 << PAGE_BITS)) << 12
     }
 }
 

@@ -186,7 +186,10 @@ impl Translated {
         let _guard = signal::guard(self.store.cache.range(), self.frame.address())?;
         let counted = left != u64::MAX;
         let mut resume = Resume::Dispatch;
-        if let Some(counter) = &mut self.counter {
+        // Where instructions are counted the board is asked, and only for what the guest asks.
+        if let Some(counter) = &mut self.counter
+            && !counted
+        {
             counter.restart(self.frame.frame(), || self.tier.tsc());
         }
         loop {
@@ -383,6 +386,7 @@ impl Translated {
         frame.selectors = seen.selectors.map(u64::from);
         (frame.cr2, frame.cr3, frame.tsc_aux) = (seen.cr2, seen.cr3, seen.tsc_aux);
         if let Some(counter) = &mut self.counter
+            && !counted
             && counter.update(frame, seen.tsc_adjust, || self.tier.tsc())
         {
             // From now on RDTSC is translated otherwise.

@@ -11,7 +11,9 @@
 mod block;
 mod console;
 mod net;
+mod vsock;
 
 pub use block::{Block, Completion, Facts, Failure, Op, Request, SECTOR, Topology};
 pub use console::Console;
 pub use net::{Header, Net, NetFacts, Offloads, Received, Sent};
+pub use vsock::{Broken, Heard, Stream, Vsock, VsockNews};

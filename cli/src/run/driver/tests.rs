@@ -8,8 +8,6 @@ use super::*;
 /// The far ends.
 struct World {
     console: Sender<Vec<u8>>,
-    /// Kept: a channel whose sender is gone is at its end.
-    _channel: Sender<Vec<u8>>,
     off: Sender<Ending>,
     input: Sender<Vec<u8>>,
     signals: Sender<i32>,
@@ -66,7 +64,6 @@ const LIMITS: Limits = Limits { boot: Duration::from_secs(60), whole: None };
 /// Drives `talk` while `story` plays the rest of the world.
 fn drive(talk: Echo, limits: Limits, story: impl FnOnce(World) + Send + 'static) -> Finished {
     let (console, console_end) = bounded(4);
-    let (channel, channel_end) = bounded(4);
     let (off, off_end) = bounded(1);
     let (input, input_end) = bounded(0);
     let (signals, signals_end) = bounded(16);
@@ -75,19 +72,16 @@ fn drive(talk: Echo, limits: Limits, story: impl FnOnce(World) + Send + 'static)
     let (com1, stops) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
     let guest = Guest {
         console: console_end,
-        channel: channel_end,
-        ports: [
-            Box::new({
-                let com1 = com1.clone();
-                move |bytes| {
-                    // Takes two at a time, as a port that is nearly full.
-                    let count = bytes.len().min(2);
-                    com1.lock().unwrap().extend_from_slice(&bytes[..count]);
-                    count
-                }
-            }),
-            Box::new(|bytes| bytes.len()),
-        ],
+        agent: None,
+        com1: Box::new({
+            let com1 = com1.clone();
+            move |bytes| {
+                // Takes two at a time, as a port that is nearly full.
+                let count = bytes.len().min(2);
+                com1.lock().unwrap().extend_from_slice(&bytes[..count]);
+                count
+            }
+        }),
         stop: Box::new({
             let (stops, off) = (stops.clone(), off.clone());
             move || {
@@ -100,8 +94,7 @@ fn drive(talk: Echo, limits: Limits, story: impl FnOnce(World) + Send + 'static)
     let output = Output { chunks: chunks_end, failed };
     let (orders, orders_end) = bounded(1);
     let user = User { input: input_end, signals: signals_end, orders: orders_end, output, raw: None };
-    let world =
-        World { console, _channel: channel, off, input, signals, orders, chunks, failures, com1, stops };
+    let world = World { console, off, input, signals, orders, chunks, failures, com1, stops };
     let driver = Driver::new(guest, user, Box::new(talk), Arc::new(Status::new()), limits);
     let teller = std::thread::spawn(move || story(world));
     let finished = driver.run();
