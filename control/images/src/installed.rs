@@ -24,7 +24,10 @@ const MAX_FILE: u64 = 512 << 20;
 /// Block groups of the largest file system that is read: 16 TiB of the usual ones.
 const MAX_GROUPS: u64 = 1 << 17;
 
-/// The kernels of one system that are looked at.
+/// The largest configuration of GRUB's that is read, in bytes.
+const MAX_GRUB: u64 = 1 << 20;
+
+/// The files in a directory that are looked at.
 const MAX_KERNELS: usize = 1000;
 
 /// Why there is no kernel.
@@ -34,11 +37,11 @@ pub enum Error {
     /// The disk cannot be read.
     #[error("it cannot be read ({0})")]
     Io(#[from] io::Error),
-    /// No partition with an ext4 file system.
-    #[error("it holds no ext4 file system in a GPT partition")]
+    /// No ext4 file system, in a partition or on all of it.
+    #[error("it holds no ext4 file system that could be read, in a GPT partition or on all of it")]
     NoFileSystem,
     /// No kernel in any of them.
-    #[error("it holds no kernel: there is no /boot/vmlinuz-* with its /boot/initrd.img-*")]
+    #[error("it holds no kernel: there is no vmlinuz-* with its initrd.img-* in /boot")]
     NoKernel,
     /// A file system that is damaged, or has what the reader does not know.
     #[error("its file system cannot be read ({0})")]
@@ -60,6 +63,8 @@ pub struct System {
     pub kernel: Vec<u8>,
     /// Its initial RAM disk, as it lies there.
     pub initrd: Vec<u8>,
+    /// What its boot loader would tell it: at least where the root file system is.
+    pub command_line: String,
 }
 
 /// Finds the newest kernel on the disk `from`, which has `size` bytes.
@@ -68,7 +73,11 @@ pub struct System {
 /// Why there is none.
 pub fn find(from: impl Read + Seek + 'static, size: u64) -> Result<System, Error> {
     let disk = Rc::new(RefCell::new(from));
-    let partitions = gpt::read(&mut *disk.borrow_mut(), size)?;
+    let mut partitions = gpt::read(&mut *disk.borrow_mut(), size)?;
+    if partitions.is_empty() {
+        // A file system may be all there is on a disk.
+        partitions.push(0..size);
+    }
     let mut found = Err(Error::NoFileSystem);
     for range in partitions {
         let mut window = Window { disk: Rc::clone(&disk), range };
@@ -130,35 +139,86 @@ fn is_sane(window: &mut Window<impl Read + Seek>) -> Result<bool, Error> {
         && groups.is_some_and(|groups| groups < MAX_GROUPS))
 }
 
+/// The root of a system, or a file system that is mounted as its /boot.
+const BOOT: [&str; 2] = ["/boot", "/"];
+
+/// What a distribution calls the RAM disk of a version.
+const INITRDS: [(&str, &str); 3] = [("initrd.img-", ""), ("initramfs-", ".img"), ("initramfs-", "")];
+
+/// Where GRUB has its configuration, as seen from [`BOOT`].
+const GRUB: [&str; 2] = ["grub/grub.cfg", "grub2/grub.cfg"];
+
 fn in_file_system(fs: &Ext4) -> Result<System, Error> {
-    let mut newest: Option<String> = None;
-    let boot = match fs.read_dir("/boot") {
-        Ok(boot) => boot,
-        Err(Ext4Error::NotFound) => return Err(Error::NoKernel),
+    for boot in BOOT {
+        let Some((version, initrd)) = newest(fs, boot)? else { continue };
+        let path = format!("{}/vmlinuz-{version}", boot.trim_end_matches('/'));
+        let kernel = read(fs, &path)?;
+        kernel::check(Kind::Linux, &kernel, &path).map_err(Box::new)?;
+        let command_line = match grub(fs, boot, &version)? {
+            Some(options) => options,
+            None => format!("root=UUID={} ro", fs.uuid()),
+        };
+        return Ok(System { initrd: read(fs, &initrd)?, version, kernel, command_line });
+    }
+    Err(Error::NoKernel)
+}
+
+/// The newest version in the directory `boot` that has a RAM disk, and the path of that.
+fn newest(fs: &Ext4, boot: &str) -> Result<Option<(String, String)>, Error> {
+    let mut newest: Option<(String, String)> = None;
+    let entries = match fs.read_dir(boot) {
+        Ok(entries) => entries,
+        Err(Ext4Error::NotFound | Ext4Error::NotADirectory) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    for entry in boot.take(MAX_KERNELS) {
+    for entry in entries.take(MAX_KERNELS) {
         let entry = entry?;
         let name = entry.file_name();
-        let version = name.as_str().ok().and_then(|name| name.strip_prefix("vmlinuz-").map(str::to_owned));
-        let Some(version) = version else { continue };
-        let better = newest.as_ref().is_none_or(|newest| by_version(&version, newest).is_gt());
-        if better && fs.exists(&*format!("/boot/initrd.img-{version}"))? {
-            newest = Some(version);
+        let Some(version) = name.as_str().ok().and_then(|name| name.strip_prefix("vmlinuz-")) else {
+            continue;
+        };
+        if newest.as_ref().is_some_and(|(newest, _)| by_version(version, newest).is_le()) {
+            continue;
+        }
+        for (before, after) in INITRDS {
+            let path = format!("{}/{before}{version}{after}", boot.trim_end_matches('/'));
+            if fs.exists(&*path)? {
+                newest = Some((version.to_owned(), path));
+                break;
+            }
         }
     }
-    let version = newest.ok_or(Error::NoKernel)?;
-    let read = |name: String| {
-        let path = format!("/boot/{name}");
-        match fs.metadata(&*path)?.len() <= MAX_FILE {
-            true => Ok(fs.read(&*path)?),
-            false => Err(Error::TooLarge(path)),
+    Ok(newest)
+}
+
+fn read(fs: &Ext4, path: &str) -> Result<Vec<u8>, Error> {
+    match fs.metadata(path)?.len() <= MAX_FILE {
+        true => Ok(fs.read(path)?),
+        false => Err(Error::TooLarge(path.to_owned())),
+    }
+}
+
+/// What GRUB would tell the kernel of this version, if there is a GRUB.
+fn grub(fs: &Ext4, boot: &str, version: &str) -> Result<Option<String>, Error> {
+    for path in GRUB.map(|path| format!("{}/{path}", boot.trim_end_matches('/'))) {
+        if fs.exists(&*path)? && fs.metadata(&*path)?.len() <= MAX_GRUB {
+            let text = String::from_utf8_lossy(&fs.read(&*path)?).into_owned();
+            if let Some(options) = text.lines().find_map(|line| linux(line, version)) {
+                return Ok(Some(options));
+            }
         }
-    };
-    let bytes = read(format!("vmlinuz-{version}"))?;
-    kernel::check(Kind::Linux, &bytes, &format!("/boot/vmlinuz-{version}")).map_err(Box::new)?;
-    let initrd = read(format!("initrd.img-{version}"))?;
-    Ok(System { version, kernel: bytes, initrd })
+    }
+    Ok(None)
+}
+
+/// The options in a line `linux PATH OPTIONS…` of GRUB's, if it is about this version and says where the root is. Variables of GRUB's
+/// have no value here.
+fn linux(line: &str, version: &str) -> Option<String> {
+    let mut words = line.split_ascii_whitespace();
+    words.next().filter(|word| matches!(*word, "linux" | "linux16" | "linuxefi"))?;
+    words.next().filter(|path| path.rsplit('/').next() == Some(&format!("vmlinuz-{version}")))?;
+    let options: Vec<_> = words.filter(|word| !word.contains('$')).collect();
+    options.iter().any(|word| word.starts_with("root=")).then(|| options.join(" "))
 }
 
 /// As people order versions: numbers by their value, what is between them by its letters.
@@ -210,6 +270,23 @@ mod tests {
             assert_eq!(by_version(less, more), Ordering::Less, "{less} {more}");
             assert_eq!(by_version(more, less), Ordering::Greater, "{less} {more}");
             assert_eq!(by_version(less, less), Ordering::Equal);
+        }
+    }
+
+    #[test]
+    fn what_grub_says() {
+        let said = |line| linux(line, "6.1.0-9-amd64");
+        let line = "\tlinux\t/boot/vmlinuz-6.1.0-9-amd64 root=PARTUUID=1-2 ro  console=tty0 $extra console=ttyS0,115200";
+        assert_eq!(said(line).unwrap(), "root=PARTUUID=1-2 ro console=tty0 console=ttyS0,115200");
+        assert!(said("linux /vmlinuz-6.1.0-9-amd64 root=/dev/vda2").is_some());
+        for other in [
+            "linux /boot/vmlinuz-6.1.0-10-amd64 root=x",
+            "linux /vmlinuz-6.1.0-9-amd64 ro",
+            "initrd x",
+            "linux",
+            "",
+        ] {
+            assert_eq!(said(other), None, "{other}");
         }
     }
 
