@@ -101,7 +101,10 @@ fn start_log(verbose: u8, command: &Command) -> Result<(), Failure> {
         }
     }
     let said = env::var("RINGFENCE_LOG").ok();
-    let with_blocks = |said: &str| format!("{said}{}", if trace { ",ringfence::blocks=trace" } else { "" });
+    // What a guest sends to a shared directory is not for its library to tell the user.
+    let library = "fuse_backend_rs=off";
+    let with_blocks =
+        |said: &str| format!("{said},{library}{}", if trace { ",ringfence::blocks=trace" } else { "" });
     let filter = said.and_then(|said| EnvFilter::try_new(with_blocks(&said)).ok());
     let filter = filter.unwrap_or_else(|| EnvFilter::new(with_blocks(level)));
     let colour = io::stderr().is_terminal();

@@ -8,6 +8,7 @@ mod image;
 mod life;
 mod net;
 mod run;
+mod sharing;
 mod size;
 
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ pub use image::ImageCommand;
 pub use life::StopArgs;
 pub use net::NetArgs;
 pub use run::{EngineChoice, RunArgs};
+pub use sharing::SharingArgs;
 pub use size::show as show_size;
 
 const EXAMPLES: &str = "\

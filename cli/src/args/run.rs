@@ -8,7 +8,7 @@ use backend::block::Spec;
 use clap::{Args, ValueEnum};
 use control::Name;
 
-use super::{NetArgs, duration, size};
+use super::{NetArgs, SharingArgs, duration, size};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -20,6 +20,7 @@ Examples:
   ringfence run debian --kernel ./bzImage -- uname -r
   ringfence run --kernel vmlinuz --initrd initrd.img --append 'console=ttyS0 panic=-1'
   ringfence run --disk data.img debian -- sh -c 'mount /dev/vda /mnt && ls /mnt'
+  ringfence run --share .:src debian -- ls /mnt/src
   ringfence run --publish 8080:80 debian -- httpd -f -h /etc
   ringfence run --timeout 60 memtest86+          a kernel without anything else
 
@@ -73,6 +74,10 @@ pub struct RunArgs {
     /// Its networks
     #[command(flatten)]
     pub net: NetArgs,
+
+    /// What it shares with the host
+    #[command(flatten)]
+    pub sharing: SharingArgs,
 
     /// How many virtual CPUs
     #[arg(short = 'c', long, value_name = "N", default_value_t = 1)]

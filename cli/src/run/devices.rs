@@ -6,6 +6,7 @@ use machine::pci::Plug;
 use virtio::{Blk, Net, Rng, VirtioPci};
 
 use super::image_disk::ImageDisk;
+use super::sharing;
 use crate::args::RunArgs;
 use crate::failure::Failure;
 use crate::message;
@@ -31,6 +32,7 @@ pub fn plugs(args: &RunArgs, own: Option<&ImageDisk>) -> Result<Vec<Plug>, Failu
     for number in 0..args.net.networks().len() {
         plugs.extend(plug_network(args, number)?);
     }
+    plugs.extend(sharing::devices(&args.sharing)?.into_iter().map(|shared| shared.plug));
     plugs.push(VirtioPci::plug(Rng::default()));
     Ok(plugs)
 }

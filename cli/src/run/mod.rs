@@ -20,6 +20,7 @@ mod image_disk;
 mod installing;
 mod plan;
 mod serial;
+mod sharing;
 mod served;
 mod stats;
 mod status;

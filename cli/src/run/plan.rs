@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
-use agent::Network;
+use agent::{Network, SHARE_WORD};
 use backend::net::{Kind, user};
 use images::{Image, Recipe, Store, Userspace};
 use machine::firmware::MOST_VCPUS;
@@ -194,6 +194,9 @@ fn of_image(
         && let Some(network) = network(args)
     {
         command_line = format!("{command_line} {}{network}", Network::WORD);
+    }
+    if userspace != Userspace::None {
+        command_line.extend(args.sharing.share.iter().map(|spec| format!(" {SHARE_WORD}{}", spec.tag)));
     }
     if let Some(append) = &args.append {
         command_line = format!("{command_line} {append}");

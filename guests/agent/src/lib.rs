@@ -79,6 +79,7 @@ mod network;
 mod reply;
 mod request;
 mod session;
+mod share;
 mod window;
 
 pub use decoder::{Decoder, ProtocolError};
@@ -87,6 +88,7 @@ pub use network::{Network, NotANetwork};
 pub use reply::{Reply, Status};
 pub use request::Request;
 pub use session::{Command, SessionId, Variable, WindowSize};
+pub use share::{SHARE_WORD, SHARES_AT, shares_in};
 pub use window::{MAX_SESSIONS, OUTPUT_WINDOW, STDIN_WINDOW, Window};
 
 /// The name of the console port that is the channel.

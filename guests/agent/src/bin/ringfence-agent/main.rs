@@ -32,6 +32,7 @@ mod process;
 mod reaper;
 mod server;
 mod session;
+mod shares;
 mod shell;
 mod syscall;
 
@@ -49,7 +50,10 @@ fn main() {
     } else {
         let mut arguments = env::args_os().skip(1);
         match (arguments.next(), arguments.next(), arguments.next()) {
-            (Some(flag), None, None) if flag == "--service" => serve_at(channel()),
+            (Some(flag), None, None) if flag == "--service" => {
+                shares::mount_all();
+                serve_at(channel())
+            }
             (Some(flag), Some(path), None) if flag == "--channel" => serve_at(PathBuf::from(path)),
             _ => console::fatal(
                 "this is the init of a Ringfence guest; elsewhere it takes --service or, for tests, --channel PATH",
@@ -63,6 +67,7 @@ fn main() {
 fn init() -> Ending {
     mounts::mount_all();
     modules::load();
+    shares::mount_all();
     network::set_up();
     set_environment();
     let path = channel();
