@@ -15,7 +15,7 @@
 //! are let through between two slices only, at a point where the CPU takes them at once, so that both take
 //! them at the same instruction. The price is that they come a slice late.
 //!
-//! What may differ: the arithmetic flags (some are undefined, and PUSHF carries them into registers), the x87
+//! What may differ: the arithmetic flags (some are undefined, and PUSHF carries them into registers), RF, the x87
 //! pointers, and whether the shadow of STI outlasts a slice. Memory is not compared: what differs there shows
 //! in a register sooner or later.
 //!
