@@ -67,6 +67,11 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
     match command {
         Command::Run(args) => run::run(&args),
         Command::Ps { json } => life::ps(json),
+        Command::Exec(args) => run::exec(&args),
+        Command::Console { name } => life::console(&name),
+        Command::Attach(args) => life::attach(&args),
+        Command::Detach(args) => life::detach(&args),
+        Command::Balloon(args) => life::ask(&[args.name], &Request::Balloon { bytes: args.size }),
         Command::Stop(args) => life::stop(&args),
         Command::Kill { names } => life::kill(&names),
         Command::Pause { names } => life::ask(&names, &Request::Pause {}),

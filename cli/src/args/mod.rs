@@ -10,6 +10,7 @@ mod net;
 mod run;
 mod sharing;
 mod size;
+mod system;
 
 use std::path::PathBuf;
 
@@ -19,11 +20,12 @@ use control::Name;
 
 pub use disk::DiskCommand;
 pub use image::ImageCommand;
-pub use life::StopArgs;
+pub use life::{AttachArgs, BalloonArgs, DetachArgs, ExecArgs, StopArgs};
 pub use net::NetArgs;
 pub use run::{EngineChoice, RunArgs};
 pub use sharing::SharingArgs;
 pub use size::show as show_size;
+pub use system::SystemArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -77,6 +79,29 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Runs a command in a guest that runs, or a shell
+    #[command(after_help = life::EXEC_EXAMPLES)]
+    Exec(ExecArgs),
+    /// Connects this terminal to a guest's console, its first serial port
+    ///
+    /// What the guest wrote last is shown first. Every key goes to the guest; Ctrl-] leaves, and the machine goes on.
+    #[command(after_help = "\
+Examples:
+  ringfence console web")]
+    Console {
+        /// The machine's name: see `ringfence ps`
+        #[arg(value_name = "NAME")]
+        name: Name,
+    },
+    /// Gives a running machine disks or network interfaces, and prints what `detach` calls them
+    #[command(after_help = life::ATTACH_EXAMPLES)]
+    Attach(AttachArgs),
+    /// Asks a guest to let go of a device, and takes it away
+    #[command(after_help = life::DETACH_EXAMPLES)]
+    Detach(DetachArgs),
+    /// Asks a guest to give memory back to the host
+    #[command(after_help = life::BALLOON_EXAMPLES)]
+    Balloon(BalloonArgs),
     /// Asks guests to go off, and waits until they have
     ///
     /// A guest with Ringfence's agent is asked through it; any other by the power button, which it may or may not heed.

@@ -12,12 +12,15 @@ const BACKLOG: usize = 64 << 10;
 /// How often a guest that takes nothing is tried again.
 const RETRY: Duration = Duration::from_millis(2);
 
+/// Sends to the guest; gives how many bytes were taken, the first ones.
+pub type ToGuest = Box<dyn FnMut(&[u8]) -> usize + Send>;
+
 /// A byte channel to the guest.
 pub struct Wire {
     /// What the guest says. Disconnected when the machine is gone.
     pub from_guest: Receiver<Vec<u8>>,
-    /// Sends; gives how many bytes were taken, the first ones.
-    pub to_guest: Box<dyn FnMut(&[u8]) -> usize + Send>,
+    /// What it gets.
+    pub to_guest: ToGuest,
     /// Tells that something was taken out of `from_guest`.
     pub taken: Box<dyn Fn() + Send>,
 }

@@ -1,5 +1,7 @@
 //! The commands that reach running machines, each through the machine's control socket.
 
+mod console;
+mod devices;
 mod ps;
 mod stop;
 
@@ -8,6 +10,8 @@ use control::{Client, ClientError, Name, ProblemKind, Registry, RegistryError, R
 use crate::exit::Exit;
 use crate::failure::Failure;
 
+pub use console::console;
+pub use devices::{attach, detach};
 pub use ps::ps;
 pub use stop::{kill, stop};
 

@@ -23,7 +23,8 @@ pub struct Wish {
 }
 
 impl Wish {
-    fn command(self) -> Command {
+    /// What the agent is asked to run.
+    pub fn command(self) -> Command {
         let argv = match (self.argv.is_empty(), self.tty) {
             (false, _) => self.argv,
             (true, true) => vec!["/bin/sh".into(), "-l".into()],
@@ -41,22 +42,26 @@ impl Wish {
 /// The conversation.
 pub struct CommandTalk {
     session: Session,
+    wish: Wish,
+    /// Shows a boot.
+    boots: Box<dyn Fn() -> Boot>,
     boot: Option<Boot>,
     /// Is the machine there for this command alone, and goes off with it?
     owns_machine: bool,
 }
 
 impl CommandTalk {
-    /// Will run `wish` once the guest is up; `boot` shows the boot until then.
+    /// Will run `wish` under this number once the guest is up; what `boots` gives shows the boot until then.
     ///
     /// # Errors
     /// Where the command is too long.
-    pub fn new(id: SessionId, wish: Wish, boot: Boot) -> Result<Self, TooLong> {
-        Ok(Self { session: Session::new(id, wish.command())?, boot: Some(boot), owns_machine: true })
+    pub fn new(id: SessionId, wish: Wish, boots: Box<dyn Fn() -> Boot>) -> Result<Self, TooLong> {
+        let session = Session::new(id, wish.clone().command())?;
+        Ok(Self { session, wish, boot: Some(boots()), boots, owns_machine: true })
     }
 
     /// In a machine that goes on after the command.
-    pub fn as_guest(self) -> Self {
+    pub fn beside_others(self) -> Self {
         Self { owns_machine: false, ..self }
     }
 
@@ -136,6 +141,14 @@ impl Talk for CommandTalk {
         }
     }
 
+    fn restart(&mut self, id: SessionId) {
+        // It was not too long the first time.
+        if let Ok(session) = Session::new(id, self.wish.clone().command()) {
+            self.session = session;
+            self.boot = Some((self.boots)());
+        }
+    }
+
     fn leave(&mut self, actions: &mut Actions) -> bool {
         if self.boot.is_some() || !self.owns_machine {
             return false;
@@ -154,7 +167,7 @@ mod tests {
 
     fn talk() -> CommandTalk {
         let wish = Wish { argv: vec!["sh".into(), "-c".into(), "exit 7".into()], tty: false };
-        CommandTalk::new(SessionId(1), wish, Boot::Console { dim: false, shown: false }).unwrap()
+        CommandTalk::new(SessionId(1), wish, Box::new(|| Boot::Console { dim: false, shown: false })).unwrap()
     }
 
     fn say(talk: &mut CommandTalk, actions: &mut Actions, reply: &Reply) {
@@ -194,7 +207,7 @@ mod tests {
 
     #[test]
     fn in_a_machine_that_goes_on_the_end_is_the_commands_own() {
-        let (mut talk, mut actions, session) = (talk().as_guest(), Actions::default(), SessionId(1));
+        let (mut talk, mut actions, session) = (talk().beside_others(), Actions::default(), SessionId(1));
         say(&mut talk, &mut actions, &Reply::Hello { version: VERSION });
         say(&mut talk, &mut actions, &Reply::Started { session, pid: 2 });
         talk.agent(None, &mut actions);

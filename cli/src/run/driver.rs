@@ -43,6 +43,9 @@ const LAST_REPLIES: Duration = Duration::from_millis(250);
 /// Sends to a serial port of the guest's; gives how many bytes were taken, the first ones.
 pub type Port = Box<dyn FnMut(&[u8]) -> usize + Send>;
 
+/// Starts the machine anew. Gives the way to its agent, or what failed.
+pub type Restart = Box<dyn FnMut() -> Result<Line, String>>;
+
 /// The machine, as the loop needs it.
 pub struct Guest {
     /// What COM1 writes.
@@ -55,6 +58,8 @@ pub struct Guest {
     pub stop: Box<dyn Fn()>,
     /// How the machine went off, once it is.
     pub off: Receiver<Ending>,
+    /// Starts it anew when the guest has reset it; `None` if that is its end.
+    pub restart: Option<Restart>,
 }
 
 /// The user, as the loop needs him.
@@ -108,6 +113,7 @@ pub struct Driver {
     actions: Actions,
     lines: Lines,
     phase: Phase,
+    boot: Duration,
     boot_until: Instant,
     until: Option<Instant>,
     panic: Option<(String, Instant)>,
@@ -130,8 +136,8 @@ impl Driver {
             actions: Actions::default(),
             lines: Lines::default(),
             phase: Phase::Running,
-            // Beyond what the clock can tell is as good as never.
-            boot_until: now.checked_add(limits.boot).unwrap_or(now + Duration::from_secs(u32::MAX.into())),
+            boot: limits.boot,
+            boot_until: after(limits.boot),
             until: limits.whole.and_then(|whole| now.checked_add(whole)),
             panic: None,
             interrupted: false,
@@ -306,14 +312,41 @@ impl Driver {
         }
     }
 
-    /// The machine is off. What it said before that counts first.
+    /// The machine is off. What it said before that counts first, and a guest that was up may start anew.
     fn went_off(&mut self, ending: Ending) {
         while let Ok(bytes) = self.guest.console.try_recv() {
             self.hear_console(Some(bytes));
         }
         self.hear_last_replies();
+        if ending == Ending::Reset && self.may_restart() && self.restart() {
+            return;
+        }
         self.actions.end(ending);
         self.phase = Phase::Off;
+    }
+
+    /// Not when the run is over, and not after a panic, which the user should hear of.
+    fn may_restart(&self) -> bool {
+        let goes_on = self.phase == Phase::Running && self.actions.ending.is_none();
+        goes_on && self.panic.is_none() && self.talk.has_started()
+    }
+
+    fn restart(&mut self) -> bool {
+        let Some(restart) = &mut self.guest.restart else { return false };
+        match restart() {
+            Ok(line) => {
+                self.talk.restart(line.id);
+                self.guest.agent = Some(line);
+                self.lines = Lines::default();
+                self.boot_until = after(self.boot);
+                self.status.reboots();
+                true
+            }
+            Err(error) => {
+                self.actions.end(Ending::Host(error));
+                false
+            }
+        }
     }
 
     /// What the agent said before the end is on its way through the hub's thread.
@@ -391,6 +424,12 @@ impl Driver {
             self.actions.end(Ending::Signal(SIGPIPE));
         }
     }
+}
+
+/// So long from now; beyond what the clock can tell is as good as never.
+fn after(span: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(span).unwrap_or(now + Duration::from_secs(u32::MAX.into()))
 }
 
 /// Waits until the thread that writes has ended, or the user has had enough.

@@ -70,7 +70,7 @@ pub trait Talk {
     fn resized(&mut self, _actions: &mut Actions) {}
 
     /// The guest starts anew; what is to be run in it goes by this number.
-    fn restart(&mut self, _id: Option<SessionId>) {}
+    fn restart(&mut self, _id: SessionId) {}
 
     /// The run is over: asks the guest to go off by itself. False if that is not worth waiting for.
     fn leave(&mut self, actions: &mut Actions) -> bool;

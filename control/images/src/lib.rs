@@ -43,6 +43,7 @@ mod progress;
 mod pull;
 pub mod recipe;
 mod rootfs;
+pub mod seed;
 pub mod store;
 
 pub use apt::Arch;
@@ -57,4 +58,5 @@ pub use kept::Kept;
 pub use manifest::{Built, Kind, Manifest, Package, Userspace};
 pub use progress::{Amount, Progress, Silent};
 pub use recipe::{RECIPES, Recipe};
+pub use seed::Seed;
 pub use store::Store;

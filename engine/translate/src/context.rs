@@ -15,14 +15,29 @@ const FEWEST: usize = 4;
 /// guard take a good part.
 const SPACE: u64 = 96 << 40;
 
-/// Granules that the maps of all vCPUs may have open. Each costs memory, and mappings of the host's, of which a process has
-/// 65530 in all.
-const GRANULES: usize = 8192;
+/// Bytes of tables that all vCPUs may have open, beside a part of guest memory; what is beyond that is given back. That part
+/// is what the tables for reads and for writes take for each page of guest memory.
+const TABLES: usize = 24 << 20;
+/// See [`TABLES`].
+const TABLES_PART: usize = 32;
+/// The most for all vCPUs: each 16 KiB may be a mapping of the host's, and the space behind it another, of which a process
+/// has 65530 in all.
+const MOST_TABLES: usize = 384 << 20;
+/// The least for each: some address spaces of a kernel.
+const LEAST_TABLES: usize = 14 << 20;
+/// The longest list of filled pages that a context keeps in a small guest; in others it is as long as memory has pages.
+const MOST_FILLED: usize = 1 << 18;
 
 /// How many contexts each of so many vCPUs may keep; `None` if they are too many vCPUs for the address space.
 pub(crate) fn contexts_each(vcpus: u32) -> Option<usize> {
     let each = (SPACE / ShadowMap::RESERVED as u64 / u64::from(vcpus.max(1))) as usize;
     (each >= FEWEST).then_some(each.min(MOST))
+}
+
+/// Bytes of tables that each vCPU may have open, the guest having so many pages.
+fn most_tables(vcpus: u32, pages: usize) -> usize {
+    let all = TABLES + pages * base::PAGE_SIZE as usize / TABLES_PART;
+    (all.min(MOST_TABLES) / vcpus.max(1) as usize).max(LEAST_TABLES)
 }
 
 /// The GS bases of the contexts of one address space.
@@ -111,7 +126,8 @@ struct Last {
 pub(crate) struct Contexts {
     list: Vec<Context>,
     most: usize,
-    most_granules: usize,
+    /// Bytes of tables.
+    most_tables: usize,
     current: usize,
     last: Option<Last>,
     clock: u64,
@@ -130,7 +146,7 @@ impl Contexts {
         Self {
             list: Vec::new(),
             most,
-            most_granules: GRANULES / vcpus.max(1) as usize,
+            most_tables: most_tables(vcpus, pages),
             current: 0,
             last: None,
             clock: 0,
@@ -234,18 +250,31 @@ impl Contexts {
             change(&mut self.list[current].map)?;
         }
         let map = &mut self.list[current].map;
-        if map.is_crowded() {
+        if map.filled() > self.heads.len().max(MOST_FILLED) {
+            // To forget them one by one would cost more than to fill anew.
             map.empty();
         }
-        let grown = map.granules() > before;
-        if grown && self.granules() > self.most_granules {
-            self.forget();
+        if map.granules() > before && self.resident() > self.most_tables {
+            self.make_room();
         }
         Ok(())
     }
 
-    fn granules(&self) -> usize {
-        self.list.iter().map(|context| context.map.granules()).sum()
+    /// Gives tables back: those that nothing is entered in any more, then those of the contexts that were not used for longest.
+    fn make_room(&mut self) {
+        self.list.iter_mut().for_each(|context| context.map.shrink());
+        let enough = self.most_tables / 4 * 3;
+        let mut others: Vec<usize> = (0..self.list.len()).filter(|&n| n != self.current).collect();
+        others.sort_unstable_by_key(|&n| self.list[n].used);
+        for n in others {
+            if self.resident() <= enough {
+                return;
+            }
+            self.list[n].map.empty();
+        }
+        if self.resident() > enough {
+            self.forget();
+        }
     }
 
     fn note_writer(&mut self, ram_page: usize, place: u64) {

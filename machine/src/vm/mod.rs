@@ -7,7 +7,7 @@
 //!      │ build            │   └── guest resets, and reboot is on: loads again, goes on running
 //!                         ▼                          │
 //!                      stopped ◄─────────────────────┘
-//!           power-off, reset, triple fault, debug exit, stop(), …
+//!           power-off, reset, triple fault, debug exit, stop(), …     restart(): back to created
 //! ```
 //!
 //! **Threads.** [`Vm::run`] runs vCPU 0 on the calling thread and each further vCPU on a thread of its own;
@@ -33,7 +33,8 @@
 //!
 //! **Reset in place** happens when all vCPU threads have ended: chips as after power-up, the images loaded
 //! again, vCPUs as after reset. RAM keeps what the loader does not overwrite, as on a warm reset. Virtual
-//! time goes on.
+//! time goes on. Whoever wants to decide at each reset whether it is to happen lets the run end, all output of the guest
+//! being written then, and calls [`Vm::restart`].
 
 mod check;
 mod config;
@@ -56,7 +57,7 @@ use crate::load::{self, KernelKind};
 
 pub use check::check;
 pub use config::{Images, VmConfig, Wires};
-pub use outcome::{BuildError, Outcome, StateError, VmRestoreError};
+pub use outcome::{BuildError, Outcome, RestartError, StateError, VmRestoreError};
 pub use state::{VcpuState, VmState};
 
 use life::{Ending, Life};
@@ -202,6 +203,15 @@ impl Vm {
         self.board.reset();
         self.load(images)?;
         Ok(())
+    }
+
+    /// Puts a machine that has ended back to its start, as a reset would; it can be [run](Vm::run) again. One that was
+    /// [stopped](Vm::stop) stays so.
+    ///
+    /// # Errors
+    /// [`RestartError::State`] unless it has ended; [`RestartError::Build`] as [`Vm::new`], and then it stays ended.
+    pub fn restart(&self, images: &Images) -> Result<(), RestartError> {
+        self.life.begin_again(|| self.reset(images))
     }
 
     /// Makes every vCPU leave its engine and stops virtual time; returns when it has happened. Pausing a

@@ -63,6 +63,16 @@ const LIMITS: Limits = Limits { boot: Duration::from_secs(60), whole: None };
 
 /// Drives `talk` while `story` plays the rest of the world.
 fn drive(talk: Echo, limits: Limits, story: impl FnOnce(World) + Send + 'static) -> Finished {
+    drive_with(None, talk, limits, story)
+}
+
+/// The same with a machine that starts anew by this.
+fn drive_with(
+    restart: Option<Restart>,
+    talk: Echo,
+    limits: Limits,
+    story: impl FnOnce(World) + Send + 'static,
+) -> Finished {
     let (console, console_end) = bounded(4);
     let (off, off_end) = bounded(1);
     let (input, input_end) = bounded(0);
@@ -90,6 +100,7 @@ fn drive(talk: Echo, limits: Limits, story: impl FnOnce(World) + Send + 'static)
             }
         }),
         off: off_end,
+        restart,
     };
     let output = Output { chunks: chunks_end, failed };
     let (orders, orders_end) = bounded(1);
@@ -164,6 +175,58 @@ fn without_a_command_the_first_interrupt_is_ours() {
     let talk = Echo { started: false, has_command: false };
     let finished = drive(talk, LIMITS, |world| world.signals.send(SIGINT).unwrap());
     assert_eq!((finished.ending, finished.started), (Ending::Signal(SIGINT), false));
+}
+
+/// A restart that counts.
+fn counting(restarts: &Arc<AtomicUsize>) -> Restart {
+    let restarts = Arc::clone(restarts);
+    Box::new(move || {
+        let number = restarts.fetch_add(1, Ordering::SeqCst);
+        let (requests, users) = (bounded(1).0, crossbeam_channel::unbounded().0);
+        let id = agent::SessionId(u32::try_from(number).unwrap());
+        if number < 3 {
+            Ok(Line { id, replies: never(), requests, users })
+        } else {
+            Err("no more".to_owned())
+        }
+    })
+}
+
+#[test]
+fn a_guest_that_resets_the_machine_starts_anew() {
+    let restarts = Arc::default();
+    let finished = drive_with(Some(counting(&restarts)), ECHO, LIMITS, |world| {
+        for _ in 0..3 {
+            world.off.send(Ending::Reset).unwrap();
+        }
+        world.console.send(b"!".to_vec()).unwrap();
+        world.off.send(Ending::Reset).unwrap();
+        said(world);
+    });
+    assert_eq!((finished.ending, restarts.load(Ordering::SeqCst)), (Ending::Guest(9), 3));
+    let restarts = Arc::default();
+    let finished = drive_with(Some(counting(&restarts)), ECHO, LIMITS, |world| {
+        for _ in 0..4 {
+            world.off.send(Ending::Reset).unwrap();
+        }
+    });
+    assert_eq!(finished.ending, Ending::Host("no more".to_owned()));
+}
+
+#[test]
+fn a_guest_that_panicked_or_never_came_up_does_not_start_anew() {
+    let restarts = Arc::default();
+    let finished = drive_with(Some(counting(&restarts)), ECHO, LIMITS, |world| {
+        world.console.send(b"Kernel panic - not syncing: no root\n".to_vec()).unwrap();
+        world.off.send(Ending::Reset).unwrap();
+        said(world);
+    });
+    assert_eq!(finished.panic.as_deref(), Some("no root"));
+    let talk = Echo { started: false, has_command: false };
+    let finished = drive_with(Some(counting(&restarts)), talk, LIMITS, |world| {
+        world.off.send(Ending::Reset).unwrap();
+    });
+    assert_eq!((finished.ending, restarts.load(Ordering::SeqCst)), (Ending::Reset, 0));
 }
 
 #[test]

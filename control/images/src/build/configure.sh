@@ -21,7 +21,8 @@ apt-get install --quiet --yes --no-install-recommends ./rest/*.deb
 apt-mark auto $(dpkg-query --show --showformat '${Package}\n') >/dev/null
 apt-mark manual $(cat requested) >/dev/null
 
-systemctl enable systemd-networkd.service ringfence-host-keys.service ringfence-agent.service
+systemctl enable systemd-networkd.service
+systemctl enable ringfence-agent.service ringfence-host-keys.service ringfence-seed.service
 if [ -e /lib/systemd/system/systemd-resolved.service ]; then
 	systemctl enable systemd-resolved.service
 	ln -sf ../run/systemd/resolve/stub-resolv.conf /etc/resolv.conf

@@ -76,6 +76,7 @@ const BASE: &[&str] = &[
     "nano",
     "openssh-server",
     "procps",
+    "sudo",
     "systemd-sysv",
     "udev",
     "zstd",

@@ -50,12 +50,18 @@ impl Settings<'_> {
                 "etc/systemd/system/ringfence-agent.service",
                 include_str!("root/ringfence-agent.service").to_owned(),
             ),
+            (
+                "etc/systemd/system/ringfence-seed.service",
+                include_str!("root/ringfence-seed.service").to_owned(),
+            ),
             ("ringfence/configure", include_str!("configure.sh").to_owned()),
             ("ringfence/requested", requested.join("\n") + "\n"),
         ];
         for (path, text) in texts {
             tree.file(path, 0o644, text.len() as u64, text.as_bytes())?;
         }
+        let seed = include_str!("root/seed.sh");
+        tree.file("usr/lib/ringfence/seed", 0o755, seed.len() as u64, seed.as_bytes())?;
         tree.file("usr/lib/ringfence/agent", 0o755, agent.len() as u64, *agent)
     }
 }
@@ -97,7 +103,8 @@ mod tests {
 
     #[test]
     fn scripts_are_scripts() {
-        for script in [include_str!("install.sh"), include_str!("configure.sh")] {
+        for script in [include_str!("install.sh"), include_str!("configure.sh"), include_str!("root/seed.sh")]
+        {
             assert!(Command::new("sh").args(["-n", "-c", script]).status().unwrap().success());
         }
     }
