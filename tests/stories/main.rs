@@ -15,7 +15,6 @@ mod ending;
 mod hostile;
 mod hotplug;
 mod kernels;
-mod killed;
 mod mistakes;
 mod networks;
 mod selftests;
@@ -36,7 +35,6 @@ const STORIES: &[&[Story]] = &[
     computing::STORIES,
     devices::STORIES,
     disks::STORIES,
-    killed::STORIES,
     hotplug::STORIES,
     networks::STORIES,
 ];
