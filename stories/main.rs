@@ -15,6 +15,7 @@ mod ending;
 mod hostile;
 mod hotplug;
 mod kernels;
+mod killed;
 mod mistakes;
 mod networks;
 mod selftests;
@@ -35,6 +36,7 @@ const STORIES: &[&[Story]] = &[
     computing::STORIES,
     devices::STORIES,
     disks::STORIES,
+    killed::STORIES,
     hotplug::STORIES,
     networks::STORIES,
 ];
