@@ -138,7 +138,10 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     guest.agent = Some(line);
     guest.restart = again.map(|images| -> Restart {
         let view = view.clone();
-        Box::new(move || view.restart(&images).map(|()| channel.open()))
+        Box::new(move || {
+            channel.restart();
+            view.restart(&images).map(|()| channel.open())
+        })
     });
     let machine_name = served.identity.name.clone();
     let server = serve(claim, served)?;
