@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
+use images::build::is_current;
 use images::{Build, Image, Kept, Manifest, RECIPES, Recipe, Store, Userspace};
 use serde::Serialize;
 
@@ -62,13 +63,16 @@ pub fn obtain(name: &str) -> Result<Image, Failure> {
         Ok(recipe) => return Ok(store.ensure(recipe, embedded::AGENT, &mut *progress::of_a_pull())?),
         Err(unknown) => unknown,
     };
+    let by_itself = name == Build::DEFAULT;
     match store.get(name) {
-        Ok(image) => Ok(image),
-        Err(images::Error::NotPulled { .. }) if name == Build::DEFAULT => {
+        Ok(image) if !by_itself || is_current(&image.manifest, embedded::AGENT) => Ok(image),
+        // Not here, or another version's: such an agent may not be understood.
+        Ok(_) | Err(images::Error::NotPulled { .. }) if by_itself => {
             message::say(format_args!("installing {name}, this once; later runs begin at once"));
             build(&store, &Build::new(name))?;
             Ok(store.get(name)?)
         }
+        Ok(image) => Ok(image),
         Err(images::Error::NotPulled { .. } | images::Error::BadName { .. }) => Err(unknown.into()),
         Err(other) => Err(other.into()),
     }
