@@ -75,7 +75,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         return background::start();
     }
     let claim = claim(args)?;
-    let Plan { name, config, images, disks, way } = plan::plan(args)?;
+    let Plan { name, config, images, disks, way, has_agent } = plan::plan(args)?;
     let interactive = is_interactive(&way) && !args.detach;
     let (port, wire) = AgentPort::open().map_err(cannot("make a port for the guest's agent"))?;
     let (fittings, balloon) = devices::fittings(args, &disks, port)?;
@@ -106,7 +106,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         name: claim.as_ref().map_or_else(Name::by_chance, |claim| claim.name().clone()),
         image: name.clone(),
         engine: engine.name(),
-        has_agent: matches!(way, Way::Agent(_)),
+        has_agent,
         detached: args.detach,
         console_log: context.log.clone(),
     };
