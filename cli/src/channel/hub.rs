@@ -9,13 +9,15 @@ use crossbeam_channel::Sender;
 
 use super::route::{Passed, Route};
 
-/// A command's user.
+/// What the hub has to know at once, however busy the channel is.
 #[derive(Debug)]
-pub enum User {
-    /// He takes replies here.
+pub enum News {
+    /// A command's user comes, and takes replies here.
     Comes(SessionId, Sender<Reply>),
     /// He is gone.
     Goes(SessionId),
+    /// The machine starts anew: there is no agent, and no command, until it says Hello.
+    Restart,
 }
 
 /// The hub: no thread, no wire.
@@ -103,17 +105,18 @@ impl Hub {
         self.routes.retain(|_, route| !route.is_over());
     }
 
-    /// A user comes or goes.
-    pub fn meet(&mut self, user: User) {
-        match user {
-            User::Comes(id, user) => {
+    /// Takes news in.
+    pub fn learn(&mut self, news: News) {
+        match news {
+            News::Comes(id, user) => {
                 let mut route = Route::new(id, user);
                 if let Some((_, version)) = self.agent {
                     route.greet(version);
                 }
                 self.routes.insert(id, route);
             }
-            User::Goes(id) => {
+            News::Restart => self.forget(),
+            News::Goes(id) => {
                 let Some(route) = self.routes.get_mut(&id) else { return };
                 for request in route.abandon() {
                     self.say(&request);
@@ -121,6 +124,16 @@ impl Hub {
                 self.routes.retain(|_, route| !route.is_over());
             }
         }
+    }
+
+    /// The agent that was there is no more.
+    fn forget(&mut self) {
+        let version = self.agent.take().map_or(VERSION, |(_, version)| version);
+        self.up.store(false, Ordering::Relaxed);
+        (self.answers, self.outgoing) = (0, Vec::new());
+        self.decoders.fill_with(Decoder::new);
+        self.routes.values_mut().filter(|route| route.is_begun()).for_each(|route| route.greet(version));
+        self.routes.retain(|_, route| !route.is_over());
     }
 
     /// A user says this.

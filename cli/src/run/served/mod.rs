@@ -156,8 +156,9 @@ impl Served {
         if self.has_agent() {
             return Ok(Reply::Streaming);
         }
-        let text = format!("the guest of `{}` has no agent that runs commands", self.identity.name);
-        let hint = format!("`ringfence console {}` shows its console", self.identity.name);
+        let name = &self.identity.name;
+        let text = format!("the guest of `{name}` has no agent that runs commands, or it is not up yet");
+        let hint = format!("`ringfence console {name}` shows how far the guest is");
         Err(Problem::new(ProblemKind::Unavailable, text).hint(hint))
     }
 }
