@@ -14,8 +14,10 @@ mod disks;
 mod ending;
 mod hostile;
 mod hotplug;
+mod installed;
 mod kernels;
 mod killed;
+mod life;
 mod mistakes;
 mod networks;
 mod selftests;
@@ -38,6 +40,8 @@ const STORIES: &[&[Story]] = &[
     disks::STORIES,
     killed::STORIES,
     hotplug::STORIES,
+    installed::STORIES,
+    life::STORIES,
     networks::STORIES,
 ];
 

@@ -18,6 +18,8 @@ pub enum News {
     Goes(SessionId),
     /// The machine starts anew: there is no agent, and no command, until it says Hello.
     Restart,
+    /// The guest is to go off: now, or when its agent is there.
+    PowerOff,
 }
 
 /// The hub: no thread, no wire.
@@ -30,6 +32,8 @@ pub struct Hub {
     answers: usize,
     routes: BTreeMap<SessionId, Route>,
     outgoing: Vec<u8>,
+    /// The agent is to turn the guest off when it comes.
+    goes_off: bool,
     up: Arc<AtomicBool>,
 }
 
@@ -37,7 +41,15 @@ impl Hub {
     /// A hub of so many wires. `up` tells whether the agent is there.
     pub fn new(wires: usize, up: Arc<AtomicBool>) -> Self {
         let decoders = (0..wires).map(|_| Decoder::new()).collect();
-        Self { decoders, agent: None, answers: 0, routes: BTreeMap::new(), outgoing: Vec::new(), up }
+        Self {
+            decoders,
+            agent: None,
+            answers: 0,
+            routes: BTreeMap::new(),
+            outgoing: Vec::new(),
+            goes_off: false,
+            up,
+        }
     }
 
     /// The wire that the agent is on, and what it shall get there.
@@ -101,6 +113,9 @@ impl Hub {
         self.outgoing.clear();
         self.answers = 1;
         self.say(&Request::Hello { version: VERSION });
+        if std::mem::take(&mut self.goes_off) {
+            self.say(&Request::PowerOff);
+        }
         self.routes.values_mut().for_each(|route| route.greet(version));
         self.routes.retain(|_, route| !route.is_over());
     }
@@ -116,6 +131,8 @@ impl Hub {
                 self.routes.insert(id, route);
             }
             News::Restart => self.forget(),
+            News::PowerOff if self.agent.is_some() => self.say(&Request::PowerOff),
+            News::PowerOff => self.goes_off = true,
             News::Goes(id) => {
                 let Some(route) = self.routes.get_mut(&id) else { return };
                 for request in route.abandon() {

@@ -91,9 +91,9 @@ impl Channel {
         self.up.load(Ordering::Relaxed)
     }
 
-    /// Asks the agent to turn the guest off.
+    /// Asks the agent to turn the guest off, when it is there.
     pub fn power_off(&self) {
-        let _ = self.requests.send(Request::PowerOff);
+        let _ = self.news.send(News::PowerOff);
     }
 }
 

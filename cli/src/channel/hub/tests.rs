@@ -116,6 +116,18 @@ fn a_machine_that_starts_anew_is_waited_for() {
 }
 
 #[test]
+fn a_guest_that_boots_goes_off_when_its_agent_is_there() {
+    let mut hub = hub();
+    hub.learn(News::PowerOff);
+    assert!(hub.outgoing().is_none());
+    hub.hear(1, &bytes(&[HELLO]));
+    let expected = vec![Request::Hello { version: VERSION }, Request::PowerOff];
+    assert_eq!(said(&mut hub), Some((1, expected)));
+    hub.learn(News::PowerOff);
+    assert_eq!(said(&mut hub), Some((1, vec![Request::PowerOff])));
+}
+
+#[test]
 fn a_command_whose_user_is_gone_is_hung_up_and_holds_nobody_up() {
     let (mut hub, replies) = running(1);
     let session = SessionId(1);

@@ -93,9 +93,11 @@ impl Served {
 
     fn stop(&self, button: bool) -> Reply {
         self.status.set_stopping();
-        match self.channel.is_up() && !button {
-            true => self.channel.power_off(),
-            false => self.vm.press_power_button(),
+        if self.has_agent() && !button {
+            self.channel.power_off();
+        }
+        if button || !self.channel.is_up() {
+            self.vm.press_power_button();
         }
         Reply::Done
     }
