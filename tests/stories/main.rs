@@ -21,6 +21,8 @@ mod life;
 mod mistakes;
 mod networks;
 mod selftests;
+mod shares;
+mod vsock;
 
 use std::process::ExitCode;
 
@@ -43,6 +45,8 @@ const STORIES: &[&[Story]] = &[
     installed::STORIES,
     life::STORIES,
     networks::STORIES,
+    shares::STORIES,
+    vsock::STORIES,
 ];
 
 fn main() -> ExitCode {
