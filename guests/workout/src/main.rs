@@ -19,6 +19,7 @@ use std::env;
 use std::io;
 use std::process::ExitCode;
 
+mod access;
 mod child;
 mod compute;
 mod digest;
