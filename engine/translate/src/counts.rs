@@ -18,6 +18,14 @@ pub(crate) struct Counts {
     pub polls: u64,
     /// Faults of sites that were misaligned, or touched a device or a page under watch.
     pub site_faults: u64,
+    /// Mirrors made, and those that were not worth it.
+    pub mirrors_made: u64,
+    /// See above.
+    pub mirrors_left: u64,
+    /// Times that a mirror stopped.
+    pub mirror_stops: u64,
+    /// Pages mapped in mirrors.
+    pub mirror_pages: u64,
     /// Faults that the reference CPU had to explain: the guest's own exceptions, mostly.
     pub odd_faults: u64,
 }
@@ -31,6 +39,11 @@ impl Counts {
         if let Some(count) = self.exits.get_mut(kind as usize) {
             *count += 1;
         }
+    }
+
+    /// What would have stopped a mirror.
+    pub fn events(&self) -> u64 {
+        self.exits.iter().sum::<u64>() - self.polls
     }
 
     /// The reference CPU executed an instruction with this iced code.
@@ -54,6 +67,10 @@ impl Counts {
             ("faults: attention".to_owned(), self.polls),
             ("faults: awkward site".to_owned(), self.site_faults),
             ("faults: guest exception".to_owned(), self.odd_faults),
+            ("mirrors: made".to_owned(), self.mirrors_made),
+            ("mirrors: not worth it".to_owned(), self.mirrors_left),
+            ("mirrors: stops".to_owned(), self.mirror_stops),
+            ("mirrors: pages mapped".to_owned(), self.mirror_pages),
         ];
         let mut most: Vec<_> = self.interpreted.iter().map(|(&code, &count)| (count, code)).collect();
         most.sort_unstable_by(|a, b| b.cmp(a));

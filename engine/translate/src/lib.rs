@@ -26,6 +26,7 @@ mod frame;
 mod host;
 mod map;
 mod memory;
+mod mirror;
 mod signal;
 mod station;
 mod store;

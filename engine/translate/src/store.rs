@@ -7,9 +7,11 @@ use base::{Enlisted, GuestMemory, PAGE_SIZE, RamOffset};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::cache::CodeCache;
+use crate::emit::direct::Saved;
 use crate::emit::block::{Call, Goal, Key, LONGEST_INSTRUCTION, POLL_BYTES, Surroundings, translate};
 use crate::emit::listing::Listing;
 use crate::emit::shared::Shared;
+use crate::frame::ExitKind;
 use crate::station::Pages;
 
 /// A block is at most this long in the cache.
@@ -33,6 +35,9 @@ pub(crate) struct Block {
     /// Links that lead here.
     incoming: Vec<u32>,
     live: bool,
+    /// For a mirror: the exits, and where registers are saved.
+    exits: Box<[(u32, ExitKind, u32)]>,
+    saved: Box<[Saved]>,
 }
 
 impl Block {
@@ -43,6 +48,19 @@ impl Block {
         let n = self.sites.partition_point(|&(at, _)| u32::from(at) <= within).saturating_sub(1);
         let (at, offset) = self.sites[n];
         (offset, self.host + u32::from(at))
+    }
+
+    /// What the INT3 at a host offset is for, and the value that belongs to it.
+    pub fn exit(&self, host: u32) -> Option<(ExitKind, u32)> {
+        let within = host - self.host;
+        self.exits.iter().find(|&&(at, ..)| at == within).map(|&(_, kind, value)| (kind, value))
+    }
+
+    /// The registers, a bit each, whose values are saved rather than in place at a host offset.
+    pub fn saved(&self, host: u32) -> u16 {
+        let within = host - self.host;
+        let range = self.saved.iter().find(|range| (range.from..range.to).contains(&within));
+        range.map_or(0, |range| range.registers)
     }
 
     /// The near entry.
@@ -86,8 +104,9 @@ pub(crate) struct Source {
 /// All blocks of a vCPU.
 pub(crate) struct Store {
     pub cache: CodeCache,
-    /// What stands at the start of the cache.
-    shared: Shared,
+    /// What stands at the start of the cache, and how long it is.
+    shared: Option<Shared>,
+    head: u32,
     blocks: Vec<Block>,
     links: Vec<Link>,
     calls: Vec<(usize, Call)>,
@@ -107,11 +126,22 @@ pub(crate) struct Store {
 
 impl Store {
     pub fn new() -> io::Result<Self> {
-        let (mut cache, shared) = (CodeCache::new()?, Shared::new());
-        cache.append(&shared.code);
-        Ok(Self {
+        let shared = Shared::new();
+        let code = shared.code.clone();
+        Ok(Self::over(CodeCache::new()?, Some(shared), &code))
+    }
+
+    /// A store of code for a mirror, with `head` before all blocks.
+    pub fn for_mirror(cache: CodeCache, head: &[u8]) -> Self {
+        Self::over(cache, None, head)
+    }
+
+    fn over(mut cache: CodeCache, shared: Option<Shared>, head: &[u8]) -> Self {
+        cache.append(head);
+        Self {
             cache,
             shared,
+            head: head.len() as u32,
             blocks: Vec::new(),
             links: Vec::new(),
             calls: Vec::new(),
@@ -122,7 +152,7 @@ impl Store {
             translated: 0,
             invalidated: 0,
             flushes: 0,
-        })
+        }
     }
 
     /// The block at a place in RAM, if it is translated. What its instruction runs on into is for the caller to
@@ -152,6 +182,27 @@ impl Store {
         !(worth_more && self.cache.grow())
     }
 
+    /// Is there room for one more block, and no more perhaps?
+    pub fn is_nearly_full(&self) -> bool {
+        !self.cache.has_room(2 * LONGEST)
+    }
+
+    /// The links of a mirror's block that lead nowhere yet, and the guest addresses that they are for.
+    pub fn open_links(&self, number: usize) -> Vec<(u32, u64)> {
+        let page = self.blocks[number].key.at.unwrap_or(0);
+        let first = self.links.partition_point(|link| (link.from as usize) < number);
+        let of_block = self.links[first..].iter().take_while(|link| link.from as usize == number);
+        let open = of_block.enumerate().filter(|(_, link)| link.to.is_none());
+        open.map(|(n, link)| {
+            let target = match link.goal {
+                Goal::Within(offset) => page + u64::from(offset),
+                Goal::Across { target, .. } => target,
+            };
+            ((first + n) as u32, target)
+        })
+        .collect()
+    }
+
     /// Translates a block for the runner `who`. The cache is not full. Gives its number; `None` if another CPU was
     /// writing the code.
     pub fn translate(
@@ -179,10 +230,16 @@ impl Store {
         }
         let number = self.blocks.len();
         let host = self.cache.append(&emitted.code);
-        for jump in &emitted.to_shared {
-            self.cache.link(host + jump.at, self.shared.at(jump.place));
+        if let Some(shared) = &self.shared {
+            for jump in &emitted.to_shared {
+                self.cache.link(host + jump.at, shared.at(jump.place));
+            }
         }
         let address = self.cache.address(host);
+        for relative in &emitted.direct.relatives {
+            let displacement = relative.target.wrapping_sub(address + u64::from(relative.next)) as i32;
+            self.cache.patch(host + relative.at, &displacement.to_le_bytes());
+        }
         tracing::trace!(target: "ringfence::perf", "{address:x} {:x} guest_{:x}", emitted.code.len(), at.0);
         tracing::trace!(target: "ringfence::blocks", "block at RAM {:#x}, {key:?}\n{}", at.0,
             Listing { page: code, emitted: &emitted, host });
@@ -209,6 +266,8 @@ impl Store {
             second: second.map(RamOffset::page),
             incoming: Vec::new(),
             live: true,
+            exits: emitted.direct.exits.into(),
+            saved: emitted.direct.saved.into(),
         });
         self.by_host.insert(host, number);
         if let Some((page, generation)) = beyond {
@@ -264,7 +323,11 @@ impl Store {
         let Goal::Across { target, other } = at.goal else { return };
         let page = target & !(PAGE_SIZE - 1);
         self.across.entry(page).or_default().insert(link);
-        if to.second.is_none() && to.key == (Key { at: Some(page), ..from }) {
+        if to.second.is_some() && from.direct {
+            self.across.entry(page.wrapping_add(PAGE_SIZE)).or_default().insert(link);
+        }
+        let whole = to.second.is_none() || from.direct;
+        if whole && to.key == (Key { at: Some(page), ..from }) {
             self.connect(link, block);
         } else {
             self.cache.link(at.at, other);
@@ -324,9 +387,9 @@ impl Store {
     }
 
     /// Throws away the blocks of these pages whose code was written.
-    pub fn drop_stale(&mut self, memory: &GuestMemory, pages: Pages) {
+    pub fn drop_stale(&mut self, memory: &GuestMemory, pages: &Pages) {
         let pages = match pages {
-            Pages::Some(pages) => pages,
+            Pages::Some(pages) => pages.clone(),
             Pages::All => self.pages.keys().copied().collect(),
         };
         for page in pages {
@@ -347,7 +410,7 @@ impl Store {
 
     /// Throws everything away.
     pub fn clear(&mut self) {
-        self.cache.truncate(self.shared.code.len() as u32);
+        self.cache.truncate(self.head);
         // Not only emptied: their memory is not needed either.
         (self.blocks, self.links, self.calls) = Default::default();
         (self.across, self.pages, self.by_host) = Default::default();

@@ -11,6 +11,7 @@
 //! ```
 
 mod fault;
+mod mirrored;
 
 use std::io;
 use std::sync::Arc;
@@ -21,9 +22,10 @@ use iced_x86::{Code, Instruction, InstructionInfoFactory};
 use interpret::{Facts, Flush, Prepared, Tier};
 use x86::CpuState;
 use x86::flags::{AC, DF, IF, RESERVED_ONE, RF, STATUS, VM};
-use x86::paging::is_canonical;
+use x86::paging::{self as pte, is_canonical};
 
 use self::fault::{DECODED, Decoded};
+use self::mirrored::{Left, Mirrors};
 use crate::context::{Contexts, View, Views, contexts_each};
 use crate::counter::Counter;
 use crate::counts::Counts;
@@ -67,6 +69,7 @@ pub(crate) struct Translated {
     /// The last instruction that got a page fault, and the address that it was for.
     faulted: Option<(u64, u64)>,
     counts: Counts,
+    mirrors: Mirrors,
 }
 
 // SAFETY: the frame and the maps belong to the vCPU, not to a thread; `guard` ties a thread to them only
@@ -91,6 +94,7 @@ struct Around<'a> {
     sites: &'a Sites,
     page: usize,
     fast_extract: bool,
+    arena: (u64, u64),
 }
 
 impl Surroundings for Around<'_> {
@@ -116,6 +120,10 @@ impl Surroundings for Around<'_> {
 
     fn fast_extract(&self) -> bool {
         self.fast_extract
+    }
+
+    fn arena(&self) -> (u64, u64) {
+        self.arena
     }
 }
 
@@ -179,6 +187,7 @@ impl Translated {
             decoded: vec![Decoded::default(); DECODED],
             faulted: None,
             counts: Counts::default(),
+            mirrors: Mirrors::default(),
         })
     }
 
@@ -200,6 +209,10 @@ impl Translated {
             }
             let facts = self.tier.facts();
             let wanted = self.attention.any() || self.tier.event_due();
+            let mirrored = !counted && facts.user && facts.plain_64 && !facts.checks_alignment && facts.fpu;
+            if wanted && mirrored {
+                self.consider_mirror();
+            }
             if wanted || !facts.plain_64 || facts.checks_alignment {
                 self.store_x87();
                 let stretch = if facts.code_64 { 1 } else { STRETCH.min(left) };
@@ -210,6 +223,18 @@ impl Translated {
                 }
                 // A guest that only faults completes no instruction and must come to an end, too.
                 left = spend(left, (self.tier.statistics().instructions - before).max(1));
+                resume = Resume::Dispatch;
+                continue;
+            }
+            if mirrored && self.mirrors.is_active(self.tier.root()) {
+                match self.run_mirror(&facts) {
+                    Left::Again => {}
+                    Left::Interpret => {
+                        if let Some(exit) = self.interpret(&mut left) {
+                            return Ok(exit);
+                        }
+                    }
+                }
                 resume = Resume::Dispatch;
                 continue;
             }
@@ -271,6 +296,7 @@ impl Translated {
                 Flush::NotGlobal | Flush::Pcid(_) => {}
             }
             self.contexts.flush(flush);
+            self.mirrors.flush(flush);
         }
     }
 
@@ -295,11 +321,13 @@ impl Translated {
     /// Does what other threads have asked for. True if blocks may be gone.
     fn carry_out_orders(&mut self) -> bool {
         let Some(orders) = self.station.take() else { return false };
+        self.mirrors.forbid(&orders.forbidden);
+        self.mirrors.drop_stale(&self.memory, &orders.stale);
         match orders.forbidden {
             Pages::Some(pages) => pages.into_iter().for_each(|page| self.contexts.forbid_writes(page)),
             Pages::All => self.contexts.forget(),
         }
-        self.store.drop_stale(&self.memory, orders.stale);
+        self.store.drop_stale(&self.memory, &orders.stale);
         true
     }
 
@@ -342,6 +370,7 @@ impl Translated {
             sites: &self.sites,
             page: source.at.page(),
             fast_extract: self.fast_extract,
+            arena: (0, 0),
         };
         self.store.translate(&self.memory, &self.enlisted, source, &around)
     }
@@ -374,8 +403,10 @@ impl Translated {
         frame.wide_table = frame.context + WIDE_TABLE_AT as u64;
         frame.views = views.supervisor;
         frame.user_view = views.user;
-        // Where SYSCALL keeps arithmetic flags it is the interpreter's: no kernel asks for that.
-        let plain = facts.fast_call_mask & STATUS == STATUS && !counted;
+        // Where SYSCALL keeps arithmetic flags it is the interpreter's: no kernel asks for that. Where user code runs in a
+        // mirror, SYSRET must come back to us.
+        let returns = self.mirrors.is_active(seen.cr3 & pte::ADDRESS);
+        let plain = facts.fast_call_mask & STATUS == STATUS && !counted && !returns;
         frame.call_target = facts.fast_call.filter(|_| plain).unwrap_or(0);
         frame.call_keeps = !facts.fast_call_mask | RESERVED_ONE;
         frame.user = u64::from(facts.user);
@@ -526,6 +557,7 @@ impl Translated {
                 && self.counter.as_ref().is_some_and(Counter::is_known),
             bases: facts.bases,
             single,
+            direct: false,
         }
     }
 

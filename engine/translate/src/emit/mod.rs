@@ -4,6 +4,7 @@ pub(crate) mod assembler;
 mod bit;
 pub(crate) mod block;
 pub(crate) mod branch;
+pub(crate) mod direct;
 mod call;
 mod copy;
 mod flag;

@@ -1,0 +1,80 @@
+//! Where a mirror keeps what is not the guest's: a few MiB in which the guest has nothing mapped.
+//!
+//! ```text
+//!   start          + 8 MiB     + 4 KiB                         + 10 MiB - 4 KiB
+//!   ───┬──────────────┬───────────┬──────────────────────────────────┬──────┬───
+//!      │ code         │ registers │ jumps: targets, host addresses   │ list │
+//!   ───┴──────────────┴───────────┴──────────────────────────────────┴──────┴───
+//! ```
+//!
+//! It lies within 2 GiB of the program, so that what the program addresses relative to its code is within reach of the copied code,
+//! too. Whether the guest has mapped something there meanwhile is looked up in its page tables before each entry.
+
+use base::{GuestMemory, GuestPhys};
+use x86::paging as pte;
+
+/// Bytes of code.
+pub(crate) const CODE: usize = 8 << 20;
+/// From the start to what GS leads to.
+pub(crate) const DATA_AT: usize = CODE;
+/// Bytes of that.
+pub(crate) const DATA: usize = JUMPS_AT + 2 * JUMPS + 0x1000;
+/// From GS to the targets of jumps, negated, by their low 16 bits.
+pub(crate) const JUMPS_AT: usize = 0x1000;
+/// Bytes of targets, and of host addresses.
+pub(crate) const JUMPS: usize = 8 << 16;
+/// From GS to the host addresses. Not a power of two further: caches would put both into the same place.
+pub(crate) const HOSTS_AT: usize = JUMPS_AT + JUMPS + 0x340;
+/// From the start to the list of system calls.
+pub(crate) const LIST_AT: usize = BYTES - LIST;
+/// Bytes of the list.
+pub(crate) const LIST: usize = 0x1000;
+/// Bytes of it all.
+pub(crate) const BYTES: usize = 10 << 20;
+
+const _: () = assert!(DATA_AT + DATA <= LIST_AT);
+
+/// What one entry of a page directory maps.
+const STEP: u64 = 2 << 20;
+const GIB: u64 = 1 << 30;
+/// Where user space ends.
+const END: u64 = (1 << 47) - STEP;
+/// Where no process can have anything.
+const FIRST: u64 = STEP;
+
+/// A hole for a program that executes `rip`, in the address space with the root table `cr3`; `None` if all places that come
+/// into question are taken.
+pub(crate) fn find(memory: &GuestMemory, cr3: u64, rip: u64) -> Option<u64> {
+    const FAR: [u64; 6] = [4, 6, 2, 5, 3, 7];
+    let rip = rip & !(STEP - 1);
+    let places = FAR.iter().flat_map(|far| {
+        let far = far * GIB / 4;
+        [rip.checked_sub(far), Some(rip + far)]
+    });
+    places
+        .flatten()
+        .find(|&start| start >= FIRST && start + (BYTES as u64) < END && is_free(memory, cr3, start))
+}
+
+/// Has the guest nothing mapped in a hole at `start`?
+pub(crate) fn is_free(memory: &GuestMemory, cr3: u64, start: u64) -> bool {
+    (start..start + BYTES as u64).step_by(STEP as usize).all(|at| is_absent(memory, cr3, at))
+}
+
+/// Is no page mapped in the 2 MiB around a linear address (SDM vol. 3, 4.5)?
+fn is_absent(memory: &GuestMemory, cr3: u64, linear: u64) -> bool {
+    let mut table = cr3;
+    for shift in [39, 30, 21] {
+        let entry = table & pte::ADDRESS | (linear >> shift & 511) << 3;
+        let Some(at) = memory.ram(GuestPhys(entry)) else { return false };
+        let entry: u64 = memory.load(at);
+        if entry & pte::PRESENT == 0 {
+            return true;
+        }
+        if entry & pte::LARGE != 0 {
+            return false;
+        }
+        table = entry;
+    }
+    false
+}
