@@ -70,6 +70,8 @@ pub(crate) struct Translated {
     faulted: Option<(u64, u64)>,
     counts: Counts,
     mirrors: Mirrors,
+    /// Supervisor code has run since user code of the active mirror's last did.
+    asked: bool,
 }
 
 // SAFETY: the frame and the maps belong to the vCPU, not to a thread; `guard` ties a thread to them only
@@ -188,6 +190,7 @@ impl Translated {
             faulted: None,
             counts: Counts::default(),
             mirrors: Mirrors::default(),
+            asked: false,
         })
     }
 
@@ -226,7 +229,8 @@ impl Translated {
                 resume = Resume::Dispatch;
                 continue;
             }
-            if mirrored && self.mirrors.is_active(self.tier.root()) {
+            self.asked |= !facts.user;
+            if mirrored && self.mirrors.is_active(self.tier.root()) && self.is_quiet() {
                 match self.run_mirror(&facts) {
                     Left::Again => {}
                     Left::Interpret => {
@@ -405,7 +409,7 @@ impl Translated {
         frame.user_view = views.user;
         // Where SYSCALL keeps arithmetic flags it is the interpreter's: no kernel asks for that. Where user code runs in a
         // mirror, SYSRET must come back to us.
-        let returns = self.mirrors.is_active(seen.cr3 & pte::ADDRESS);
+        let returns = self.mirrors.is_active(seen.cr3 & pte::ADDRESS) && !facts.user;
         let plain = facts.fast_call_mask & STATUS == STATUS && !counted && !returns;
         frame.call_target = facts.fast_call.filter(|_| plain).unwrap_or(0);
         frame.call_keeps = !facts.fast_call_mask | RESERVED_ONE;

@@ -29,6 +29,7 @@
 
 #![allow(unsafe_code)] // memory shared with the process
 
+pub(crate) mod alarm;
 pub(crate) mod hole;
 pub(crate) mod pages;
 pub(crate) mod policy;
@@ -39,6 +40,7 @@ use std::os::fd::AsRawFd;
 
 use base::{GuestMemory, PAGE_SIZE};
 use rustc_hash::FxHashMap;
+use x86::Fpu;
 
 use self::hole::{CODE, DATA, DATA_AT, HOSTS_AT, JUMPS_AT, LIST, LIST_AT};
 use self::pages::{Mapped, Run};
@@ -88,6 +90,8 @@ pub(crate) struct Mirror {
     list: Mapping,
     /// Slots of the jump cache in use.
     jumps: Vec<u16>,
+    /// The vectors that its process has, where that is known.
+    pub vectors: Option<Box<Fpu>>,
 }
 
 impl Mirror {
@@ -134,6 +138,7 @@ impl Mirror {
             data: Mapping::shared(&data, DATA)?,
             list: Mapping::shared(&list, LIST)?,
             jumps: Vec::new(),
+            vectors: None,
         };
         mirror.clear_jump(0);
         mirror.unmap_all()?;

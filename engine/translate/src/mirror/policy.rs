@@ -3,8 +3,8 @@
 
 use rustc_hash::FxHashMap;
 
-/// Host ticks between two events, at the least, in a program that computes: some tenth of a millisecond.
-const APART: u64 = 1 << 18;
+/// Host ticks between two events, on average and at the least, in a program that may be worth it: some twenty microseconds.
+const APART: u64 = 1 << 16;
 /// Samples in less than so many ticks are no samples.
 const SHORTEST: u64 = 1 << 20;
 /// Samples in a row that show a program that computes.
@@ -134,7 +134,7 @@ mod tests {
         let wanted: Vec<bool> = (0..5).map(|n| policy.look(sample(n, 10 * n))).collect();
         assert_eq!(wanted, [false, false, true, true, true]);
         let mut policy = Policy::default();
-        assert!(!(0..9).any(|n| policy.look(sample(n, 200 * n))), "200 calls in four milliseconds");
+        assert!(!(0..9).any(|n| policy.look(sample(n, 400 * n))), "400 calls in four milliseconds");
         assert!(!(0..9).any(|n| policy.look(Sample { root: n << 12, ..sample(n, 0) })), "switches");
     }
 

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::Duration;
 
 use base::{PAGE_SIZE, RamOffset};
 use interpret::{Facts, Flush};
@@ -12,6 +14,7 @@ use super::{Around, Translated};
 use crate::counter::ticks;
 use crate::emit::block::{Goal, Key, LONGEST_INSTRUCTION};
 use crate::frame::ExitKind;
+use crate::mirror::alarm::Alarm;
 use crate::mirror::pages::{Held, runs};
 use crate::mirror::policy::{Account, Policy, Sample, Weight};
 use crate::mirror::tracee::{Pace, Registers, Stop};
@@ -25,6 +28,14 @@ const MOST: usize = 4;
 const AHEAD: u64 = 128;
 /// The most links that are followed at a time to translate what they lead to.
 const MOST_AHEAD: usize = 256;
+/// Host ticks without a call of the kernel after which a program goes into its mirror: some eighty microseconds.
+const QUIET: u64 = 1 << 18;
+/// After how long that is looked at.
+const MOMENT: Duration = Duration::from_micros(100);
+/// Ticks in a mirror after which a call of the kernel is an exception, and the program goes back at once.
+const LONG: u64 = 1 << 19;
+/// Ticks without any quiet after which nobody asks for it any more.
+const NEVER: u64 = 1 << 26;
 /// No sequence of ours is longer than so many instructions.
 const LONGEST_SEQUENCE: usize = 64;
 
@@ -32,14 +43,30 @@ const LONGEST_SEQUENCE: usize = 64;
 #[derive(Default)]
 pub(super) struct Mirrors {
     list: Vec<Mirror>,
-    /// The address space whose user code runs in a mirror now.
-    active: Option<u64>,
     policy: Policy,
-    account: Account,
+    /// The address space whose user code runs in a mirror when it is quiet.
+    active: Option<Active>,
+    /// Makes code in the shadow map come back to us.
+    alarm: Option<Alarm>,
     /// The host does not let us.
     refused: bool,
     /// An indirect branch was not known: where it has led is to be noted.
     jumped: bool,
+}
+
+/// An address space whose user code may run in a mirror.
+#[derive(Clone, Copy, Debug)]
+struct Active {
+    root: u64,
+    account: Account,
+    /// When it was last seen to have asked its kernel for something, in host ticks.
+    asked: u64,
+    /// The SYSCALLs counted until then.
+    calls: u64,
+    /// It was in the mirror until then; when that was.
+    left: u64,
+    /// For how long, in host ticks.
+    stretch: u64,
 }
 
 /// Why user code does not go on in a mirror.
@@ -53,7 +80,7 @@ pub(super) enum Left {
 impl Mirrors {
     /// Does user code of this address space run in a mirror?
     pub fn is_active(&self, root: u64) -> bool {
-        self.active == Some(root)
+        self.active.is_some_and(|active| active.root == root)
     }
 
     /// Forgets what the guest flushed.
@@ -84,12 +111,35 @@ impl Translated {
         if self.mirrors.refused || self.mirrors.is_active(root) {
             return;
         }
-        let events = self.counts.events() + self.frame.frame().calls;
-        let sample = Sample { root, now: ticks(), events };
-        if self.mirrors.policy.look(sample) {
-            self.mirrors.active = Some(root);
-            self.mirrors.account = Account { weight: 0, busy: 0 };
+        let calls = self.frame.frame().calls;
+        let now = ticks();
+        if self.mirrors.policy.look(Sample { root, now, events: self.counts.events() + calls }) {
+            let account = Account::default();
+            self.mirrors.active = Some(Active { root, account, asked: now, calls, left: now, stretch: 0 });
         }
+    }
+
+    /// User code of the active address space is about to run. True if it shall do so in its mirror: it has not asked its kernel for
+    /// anything for a while, or had not until just now. Otherwise we are asked again in a moment.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        let calls = self.frame.frame().calls;
+        let (now, asked) = (ticks(), std::mem::take(&mut self.asked));
+        let Some(active) = &mut self.mirrors.active else { return false };
+        if asked || active.calls != calls {
+            (active.asked, active.calls) = (now, calls);
+            if std::mem::take(&mut active.stretch) >= LONG {
+                return true;
+            }
+        }
+        if now.wrapping_sub(active.asked) >= QUIET {
+            return true;
+        }
+        if now.wrapping_sub(active.left) >= NEVER {
+            self.mirrors.active = None;
+        } else if let Some(alarm) = &self.mirrors.alarm {
+            alarm.set(MOMENT);
+        }
+        false
     }
 
     /// Runs user code in the mirror of its address space. The state is the tier's before and after.
@@ -114,29 +164,10 @@ impl Translated {
             bases: facts.bases,
             counter: self.key(facts, false).counter,
         });
-        let mut visit = Visit::default();
-        // The guest has returned to what got a page fault: the access will come again.
-        let awaited = self.faulted.take().filter(|&(rip, _)| rip == self.tier.rip());
-        if let Some((_, address)) = awaited {
-            let _ = self.settle(&mut mirror).and_then(|()| self.map_around(&mut mirror, address));
-        }
-        let left = loop {
-            match self.visit(&mut mirror, facts, &mut visit) {
-                Ok(None) => {}
-                Ok(Some(left)) => break Ok(left),
-                Err(error) => break Err(error),
-            }
-        };
-        let left = left.and_then(|left| {
-            if visit.loaded { mirror.tracee.fpu(self.tier.fpu()).map(|()| left) } else { Ok(left) }
-        });
-        match left {
+        let began = ticks();
+        match self.stay(&mut mirror, facts) {
             Ok(left) => {
-                let Mirrors { policy, account, .. } = &mut self.mirrors;
-                if !policy.judge(root, account, ticks(), || mirror.tracee.busy()) {
-                    self.mirrors.active = None;
-                    self.counts.mirrors_left += 1;
-                }
+                self.judge(&mirror, began);
                 self.mirrors.list.insert(0, mirror);
                 left
             }
@@ -146,6 +177,45 @@ impl Translated {
                 self.give_up(root);
                 Left::Again
             }
+        }
+    }
+
+    /// From the way in to the way out.
+    fn stay(&mut self, mirror: &mut Mirror, facts: &Facts) -> io::Result<Left> {
+        // The guest has returned to what got a page fault: the access will come again.
+        let awaited = self.faulted.take().filter(|&(rip, _)| rip == self.tier.rip());
+        if let Some((_, address)) = awaited {
+            self.settle(mirror)?;
+            self.map_around(mirror, address)?;
+        }
+        let mut visit = Visit::default();
+        let left = loop {
+            if let Some(left) = self.visit(mirror, facts, &mut visit)? {
+                break left;
+            }
+        };
+        if visit.loaded {
+            let vectors = mirror.vectors.get_or_insert_default();
+            mirror.tracee.fpu(vectors)?;
+            self.tier.fpu().clone_from(vectors);
+        }
+        Ok(left)
+    }
+
+    fn judge(&mut self, mirror: &Mirror, began: u64) {
+        let (now, Mirrors { policy, active, .. }) = (ticks(), &mut self.mirrors);
+        let Some(account) = active else { return };
+        (account.left, account.stretch) = (now, account.stretch + now.wrapping_sub(began));
+        if !policy.judge(account.root, &mut account.account, now, || mirror.tracee.busy()) {
+            *active = None;
+            self.counts.mirrors_left += 1;
+        }
+    }
+
+    /// Stops count.
+    fn note_stop(&mut self, weight: Weight) {
+        if let Some(active) = &mut self.mirrors.active {
+            active.account.weight += weight as u64;
         }
     }
 
@@ -160,14 +230,18 @@ impl Translated {
         if let Some(at) = list.iter().position(|mirror| mirror.root == root) {
             let mirror = list.remove(at);
             if mirror.tracee.is_ours() && mirror.has_its_hole(&self.memory) {
-                if self.mirrors.account.weight == 0 {
-                    self.mirrors.account.busy = mirror.tracee.busy();
+                if let Some(active) = self.mirrors.active.as_mut().filter(|active| active.account.weight == 0) {
+                    active.account.busy = mirror.tracee.busy();
                 }
                 return Ok(Some(mirror));
             }
         }
         list.truncate(MOST - 1);
         self.counts.mirrors_made += 1;
+        if self.mirrors.alarm.is_none() {
+            let station = Arc::clone(&self.station);
+            self.mirrors.alarm = Some(Alarm::new(move || station.alarm())?);
+        }
         Mirror::new(&self.memory, root, self.tier.rip())
     }
 
@@ -199,7 +273,9 @@ impl Translated {
             }
         };
         if !visit.loaded {
-            mirror.tracee.set_fpu(self.tier.fpu(), facts.avx)?;
+            if mirror.vectors.as_deref() != Some(self.tier.fpu()) {
+                mirror.tracee.set_fpu(self.tier.fpu(), facts.avx)?;
+            }
             visit.loaded = true;
         }
         mirror.tracee.set_registers(&self.registers_for(mirror, facts, host))?;
@@ -240,17 +316,17 @@ impl Translated {
                     };
                     if !mapped {
                         self.faulted = address.map(|address| (self.tier.rip(), address));
-                        self.mirrors.account.weight += Weight::Full as u64;
+                        self.note_stop(Weight::Full);
                         return Ok(Some(Left::Interpret));
                     }
-                    self.mirrors.account.weight += Weight::Page as u64;
+                    self.note_stop(Weight::Page);
                     self.resume_at(mirror, place.start);
                     return Ok(None);
                 }
                 (None, Stop::Kicked | Stop::Stepped) if place.start == at && place.saved == 0 => {
                     self.take_registers(mirror, facts, &registers, 0, place.page + u64::from(place.offset));
                     self.resume_at(mirror, at);
-                    self.mirrors.account.weight += Weight::Full as u64;
+                    self.note_stop(Weight::Full);
                     return Ok(Some(Left::Again));
                 }
                 (None, Stop::Kicked | Stop::Stepped) => stop = mirror.tracee.run(Pace::Step)?,
@@ -292,7 +368,7 @@ impl Translated {
             _ => (here, Some(Left::Interpret)),
         };
         let weight = if left.is_none() { Weight::Link } else { Weight::Full };
-        self.mirrors.account.weight += weight as u64;
+        self.note_stop(weight);
         self.take_registers(mirror, facts, registers, place.saved, rip);
         left
     }
