@@ -41,11 +41,6 @@ impl Counts {
         }
     }
 
-    /// What would have stopped a mirror.
-    pub fn events(&self) -> u64 {
-        self.exits.iter().sum::<u64>() - self.polls
-    }
-
     /// The reference CPU executed an instruction with this iced code.
     pub fn interpreted(&mut self, code: u64) {
         *self.interpreted.entry(code).or_default() += 1;

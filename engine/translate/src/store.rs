@@ -38,6 +38,7 @@ pub(crate) struct Block {
     /// For a mirror: the exits, and where registers are saved.
     exits: Box<[(u32, ExitKind, u32)]>,
     saved: Box<[Saved]>,
+    tail: u32,
 }
 
 impl Block {
@@ -54,6 +55,11 @@ impl Block {
     pub fn exit(&self, host: u32) -> Option<(ExitKind, u32)> {
         let within = host - self.host;
         self.exits.iter().find(|&&(at, ..)| at == within).map(|&(_, kind, value)| (kind, value))
+    }
+
+    /// Is a host offset out of line, where no instruction starts?
+    pub fn is_tail(&self, host: u32) -> bool {
+        host - self.host >= self.tail
     }
 
     /// The registers, a bit each, whose values are saved rather than in place at a host offset.
@@ -268,6 +274,7 @@ impl Store {
             live: true,
             exits: emitted.direct.exits.into(),
             saved: emitted.direct.saved.into(),
+            tail: emitted.direct.tail,
         });
         self.by_host.insert(host, number);
         if let Some((page, generation)) = beyond {

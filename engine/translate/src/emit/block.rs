@@ -254,7 +254,7 @@ pub(crate) fn translate(
         calls: Vec::new(),
         first_call: first.1,
         is_direct: key.direct,
-        direct: Direct { arena: surroundings.arena(), ..Direct::default() },
+        direct: Direct::new(surroundings.arena()),
     };
     let near = emitter.entry(start);
     let end = emitter.body(page, start, key);
@@ -482,6 +482,7 @@ impl<'a> Emitter<'a> {
             self.leave(ExitKind::Interpret, value);
         }
         self.return_stubs(key);
+        self.direct_tail();
         let mut links = Vec::with_capacity(self.links.len() + self.across.len());
         for (hole, target, source) in std::mem::take(&mut self.links) {
             let at = Assembler::position(&hole) as u32;

@@ -27,7 +27,7 @@ use super::assembler::Hole;
 use super::block::{Emitter, Key, Next, has_memory, is_plain};
 use super::operand::gpr_number;
 use crate::frame::ExitKind;
-use crate::mirror::hole::{HOSTS_AT, JUMPS_AT};
+use crate::mirror::hole::{APART, JUMPS_AT, SECOND_BITS};
 
 const RCX: u8 = 1;
 const RSP: u8 = 4;
@@ -69,11 +69,40 @@ pub(crate) struct Direct {
     pub saved: Vec<Saved>,
     pub relatives: Vec<Relative>,
     /// Constants to be placed behind the code, and the displacements that lead to them.
-    pub literals: Vec<(Hole, u64)>,
+    literals: Vec<(Hole, u64)>,
     /// Where the code will be: start and end.
-    pub arena: (u64, u64),
+    arena: (u64, u64),
     /// Where in the present instruction its displacement is.
     pub displacement_at: usize,
+    /// Where what is out of line begins, in bytes from the start of the block: from there on no instruction starts again.
+    pub tail: u32,
+    /// Indirect branches that the first half of the jump cache does not know.
+    missed: Vec<Missed>,
+}
+
+/// An indirect branch to be looked up in the second half of the jump cache: R14 holds the target.
+#[derive(Debug)]
+struct Missed {
+    hole: Hole,
+    offset: u16,
+    kind: Kind,
+}
+
+/// What an indirect branch does with the stack.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Jump,
+    /// Pushes the address of the next instruction.
+    Call(u64),
+    /// Releases so many bytes, the address among them.
+    Return(i32),
+}
+
+impl Direct {
+    /// For code that will be in this range.
+    pub fn new(arena: (u64, u64)) -> Self {
+        Self { arena, ..Self::default() }
+    }
 }
 
 /// Where a register is saved, from GS.
@@ -240,7 +269,7 @@ impl Emitter<'_> {
                 self.direct_link(hole, instruction.near_branch_target() as i64, key);
             }
             Code::Call_rel32_64 => {
-                self.direct_push(instruction, key);
+                self.direct_push(absolute(instruction.next_ip() as i64, key));
                 let hole = self.asm.jmp();
                 self.direct_link(hole, instruction.near_branch_target() as i64, key);
             }
@@ -252,9 +281,8 @@ impl Emitter<'_> {
         Next::End
     }
 
-    /// Pushes the address of the following instruction.
-    fn direct_push(&mut self, instruction: &Instruction, key: Key) {
-        let next = absolute(instruction.next_ip() as i64, key);
+    /// Pushes an address.
+    fn direct_push(&mut self, next: u64) {
         if i32::try_from(next).is_ok() {
             self.asm.bytes(&[0x68]);
             self.asm.bytes(&(next as u32).to_le_bytes());
@@ -265,38 +293,69 @@ impl Emitter<'_> {
     }
 
     fn direct_indirect(&mut self, instruction: &Instruction, key: Key) -> Next {
+        let kind = match instruction.code() {
+            Code::Retnq => Kind::Return(8),
+            Code::Retnq_imm16 => Kind::Return(8 + i32::from(instruction.immediate16())),
+            Code::Call_rm64 => Kind::Call(absolute(instruction.next_ip() as i64, key)),
+            _ => Kind::Jump,
+        };
         let before = self.asm.here();
         for register in [RCX, R14, R15] {
             self.asm.store_frame(slot(register), register);
         }
         let from = self.asm.here() as u32;
-        let returns = matches!(instruction.code(), Code::Retnq | Code::Retnq_imm16);
-        if returns {
+        if matches!(kind, Kind::Return(_)) {
             self.asm.bytes(&[0x4c, 0x8b, 0x34, 0x24]); // mov r14, [rsp]
         } else if !self.direct_load_target(instruction, key) {
             self.asm.code.truncate(before);
             return Next::Interpret;
         }
         self.asm.movzx16(R15, R14);
-        self.asm.load_gs_index8(RCX, R15, JUMPS_AT as i32);
-        self.asm.lea(RCX, Some(RCX), Some((R14, 0)), 0, true);
-        let hit = self.asm.jrcxz();
-        self.direct_exit(ExitKind::Indirect, u32::from(self.offset));
+        let hit = self.direct_look_up(0);
+        let hole = self.asm.jmp();
+        self.direct.missed.push(Missed { hole, offset: self.offset, kind });
         self.asm.land_short(hit);
-        if instruction.code() == Code::Call_rm64 {
-            self.direct_push(instruction, key);
+        self.direct_go(kind, 0, from);
+        Next::End
+    }
+
+    /// RCX ← zero if the slot in R15 of a half of the jump cache has the target in R14; jumps then.
+    fn direct_look_up(&mut self, half: usize) -> Hole {
+        self.asm.load_gs_index8(RCX, R15, JUMPS_AT[half] as i32);
+        self.asm.lea(RCX, Some(RCX), Some((R14, 0)), 0, true);
+        self.asm.jrcxz()
+    }
+
+    /// Goes where the slot in R15 leads. The registers have been saved since `from`.
+    fn direct_go(&mut self, kind: Kind, half: usize, from: u32) {
+        if let Kind::Call(next) = kind {
+            self.direct_push(next);
         }
         let to = self.asm.here() as u32;
         self.direct.saved.push(Saved { from, to, registers: 1 << RCX | 1 << R14 | 1 << R15 });
         self.asm.load_frame(RCX, slot(RCX));
         self.asm.load_frame(R14, slot(R14));
-        if returns {
-            let released =
-                if instruction.code() == Code::Retnq_imm16 { i32::from(instruction.immediate16()) } else { 0 };
-            self.asm.lea(RSP, Some(RSP), None, 8 + released, true);
+        if let Kind::Return(released) = kind {
+            self.asm.lea(RSP, Some(RSP), None, released, true);
         }
-        self.asm.jump_gs_index8(R15, HOSTS_AT as i32);
-        Next::End
+        self.asm.jump_gs_index8(R15, (JUMPS_AT[half] + APART) as i32);
+    }
+
+    /// Places what is out of line, first of all the second lookups.
+    pub fn direct_tail(&mut self) {
+        self.direct.tail = self.asm.here() as u32;
+        for Missed { hole, offset, kind } in std::mem::take(&mut self.direct.missed) {
+            self.asm.land(hole);
+            self.offset = offset;
+            self.mark(offset);
+            let from = self.asm.here() as u32;
+            self.asm.rorx(R15, R14, SECOND_BITS);
+            self.asm.movzx16(R15, R15);
+            let hit = self.direct_look_up(1);
+            self.direct_exit(ExitKind::Indirect, u32::from(offset));
+            self.asm.land_short(hit);
+            self.direct_go(kind, 1, from);
+        }
     }
 
     /// R14 ← the target of an indirect branch.

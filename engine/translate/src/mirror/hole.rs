@@ -1,10 +1,10 @@
 //! Where a mirror keeps what is not the guest's: a few MiB in which the guest has nothing mapped.
 //!
 //! ```text
-//!   start          + 8 MiB     + 4 KiB                         + 10 MiB - 4 KiB
-//!   ───┬──────────────┬───────────┬──────────────────────────────────┬──────┬───
-//!      │ code         │ registers │ jumps: targets, host addresses   │ list │
-//!   ───┴──────────────┴───────────┴──────────────────────────────────┴──────┴───
+//!   start          + 8 MiB     + 4 KiB                                          + 12 MiB - 4 KiB
+//!   ───┬──────────────┬───────────┬───────────────────────────────────────────────────┬──────┬───
+//!      │ code         │ registers │ jumps: targets and host addresses, in two halves  │ list │
+//!   ───┴──────────────┴───────────┴───────────────────────────────────────────────────┴──────┴───
 //! ```
 //!
 //! It lies within 2 GiB of the program, so that what the program addresses relative to its code is within reach of the copied code,
@@ -18,19 +18,23 @@ pub(crate) const CODE: usize = 8 << 20;
 /// From the start to what GS leads to.
 pub(crate) const DATA_AT: usize = CODE;
 /// Bytes of that.
-pub(crate) const DATA: usize = JUMPS_AT + 2 * JUMPS + 0x1000;
-/// From GS to the targets of jumps, negated, by their low 16 bits.
-pub(crate) const JUMPS_AT: usize = 0x1000;
-/// Bytes of targets, and of host addresses.
-pub(crate) const JUMPS: usize = 8 << 16;
-/// From GS to the host addresses. Not a power of two further: caches would put both into the same place.
-pub(crate) const HOSTS_AT: usize = JUMPS_AT + JUMPS + 0x340;
+pub(crate) const DATA: usize = JUMPS_AT[1] + APART + JUMPS + 0x1000 & !0xfff;
+/// Entries of each half of the jump cache: the first is indexed by the low 16 bits of the target, the second by those from
+/// [`SECOND_BITS`] on. What was driven out of the first is in the second.
+pub(crate) const SLOTS: usize = 1 << 16;
+/// See [`SLOTS`].
+pub(crate) const SECOND_BITS: u8 = 7;
+const JUMPS: usize = 8 * SLOTS;
+/// From a target, negated, to its host address. Not a power of two: caches would put both into the same place.
+pub(crate) const APART: usize = JUMPS + 0x340;
+/// From GS to the targets of each half.
+pub(crate) const JUMPS_AT: [usize; 2] = [0x1000, 0x1000 + 2 * APART];
 /// From the start to the list of system calls.
 pub(crate) const LIST_AT: usize = BYTES - LIST;
 /// Bytes of the list.
 pub(crate) const LIST: usize = 0x1000;
 /// Bytes of it all.
-pub(crate) const BYTES: usize = 10 << 20;
+pub(crate) const BYTES: usize = 12 << 20;
 
 const _: () = assert!(DATA_AT + DATA <= LIST_AT);
 

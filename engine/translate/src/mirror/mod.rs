@@ -42,7 +42,7 @@ use base::{GuestMemory, PAGE_SIZE};
 use rustc_hash::FxHashMap;
 use x86::Fpu;
 
-use self::hole::{CODE, DATA, DATA_AT, HOSTS_AT, JUMPS_AT, LIST, LIST_AT};
+use self::hole::{APART, CODE, DATA, DATA_AT, JUMPS_AT, LIST, LIST_AT, SECOND_BITS, SLOTS};
 use self::pages::{Mapped, Run};
 use self::tracee::{Call, GADGET, Tracee, gadget_of_program};
 use crate::cache::CodeCache;
@@ -89,7 +89,7 @@ pub(crate) struct Mirror {
     data: Mapping,
     list: Mapping,
     /// Slots of the jump cache in use.
-    jumps: Vec<u16>,
+    jumps: Vec<Slot>,
     /// The vectors that its process has, where that is known.
     pub vectors: Option<Box<Fpu>>,
 }
@@ -140,7 +140,9 @@ impl Mirror {
             jumps: Vec::new(),
             vectors: None,
         };
-        mirror.clear_jump(0);
+        for half in 0..2 {
+            mirror.clear_jump(Slot { half, number: 0 });
+        }
         mirror.unmap_all()?;
         Ok(Some(mirror))
     }
@@ -271,12 +273,13 @@ impl Mirror {
 
     /// Indirect branches to a guest address lead to a host address from now on.
     pub fn set_jump(&mut self, target: u64, host: u64) {
-        let slot = target as u16;
-        self.put_jump(slot, target.wrapping_neg(), host);
-        if self.jumps.len() >= 1 << 17 {
-            self.clear_jumps();
+        let slot = Slot { half: 0, number: target as u16 };
+        let (negated, old) = self.jump(slot);
+        if old != 0 && negated.wrapping_neg() != target {
+            let number = (negated.wrapping_neg() >> SECOND_BITS) as u16;
+            self.put_jump(Slot { half: 1, number }, negated, old);
         }
-        self.jumps.push(slot);
+        self.put_jump(slot, target.wrapping_neg(), host);
     }
 
     /// Indirect branches lead nowhere.
@@ -287,16 +290,44 @@ impl Mirror {
     }
 
     /// Nothing that belongs to the slot added to this gives zero.
-    fn clear_jump(&mut self, slot: u16) {
-        self.put_jump(slot, u64::from(slot == 0), 0);
+    fn clear_jump(&mut self, slot: Slot) {
+        self.write_jump(slot, u64::from(slot.number == 0), 0);
     }
 
-    fn put_jump(&mut self, slot: u16, negated: u64, host: u64) {
-        let slot = usize::from(slot);
+    fn put_jump(&mut self, slot: Slot, negated: u64, host: u64) {
+        if self.jumps.len() >= 4 * SLOTS {
+            self.clear_jumps();
+        }
+        self.write_jump(slot, negated, host);
+        self.jumps.push(slot);
+    }
+
+    fn jump_at(&self, slot: Slot) -> *mut u64 {
+        let at = JUMPS_AT[usize::from(slot.half)] + 8 * usize::from(slot.number);
+        // SAFETY: in bounds of our mapping.
+        unsafe { self.data.start().add(at).cast() }
+    }
+
+    /// The target, negated, and the host address of a slot.
+    fn jump(&self, slot: Slot) -> (u64, u64) {
+        let at = self.jump_at(slot);
         // SAFETY: in bounds of our mapping; the process is stopped.
+        unsafe { (at.read_volatile(), at.byte_add(APART).read_volatile()) }
+    }
+
+    fn write_jump(&mut self, slot: Slot, negated: u64, host: u64) {
+        let at = self.jump_at(slot);
+        // SAFETY: as above.
         unsafe {
-            self.data.start().add(JUMPS_AT).cast::<u64>().add(slot).write_volatile(negated);
-            self.data.start().add(HOSTS_AT).cast::<u64>().add(slot).write_volatile(host);
+            at.write_volatile(negated);
+            at.byte_add(APART).write_volatile(host);
         }
     }
+}
+
+/// A place in the jump cache.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    half: u8,
+    number: u16,
 }

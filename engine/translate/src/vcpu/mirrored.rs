@@ -113,7 +113,7 @@ impl Translated {
         }
         let calls = self.frame.frame().calls;
         let now = ticks();
-        if self.mirrors.policy.look(Sample { root, now, events: self.counts.events() + calls }) {
+        if self.mirrors.policy.look(Sample { root, now, events: self.tier.statistics().exceptions + calls }) {
             let account = Account::default();
             self.mirrors.active = Some(Active { root, account, asked: now, calls, left: now, stretch: 0 });
         }
@@ -320,10 +320,12 @@ impl Translated {
                         return Ok(Some(Left::Interpret));
                     }
                     self.note_stop(Weight::Page);
-                    self.resume_at(mirror, place.start);
+                    if let Some(start) = place.start {
+                        self.resume_at(mirror, start);
+                    }
                     return Ok(None);
                 }
-                (None, Stop::Kicked | Stop::Stepped) if place.start == at && place.saved == 0 => {
+                (None, Stop::Kicked | Stop::Stepped) if place.start == Some(at) && place.saved == 0 => {
                     self.take_registers(mirror, facts, &registers, 0, place.page + u64::from(place.offset));
                     self.resume_at(mirror, at);
                     self.note_stop(Weight::Full);
@@ -566,8 +568,8 @@ struct Place {
     page: u64,
     /// The offset of the instruction in it.
     offset: u16,
-    /// The host address at which that begins.
-    start: u64,
+    /// The host address at which that begins, unless this is out of line.
+    start: Option<u64>,
     /// The registers that are saved there.
     saved: u16,
     exit: Option<(ExitKind, u32)>,
@@ -580,13 +582,13 @@ fn place(mirror: &Mirror, host: u64) -> Option<Place> {
     if host < block.near() {
         // Where indirect branches come in: nothing of the guest's begins there.
         let (page, start) = (block.key.at?, store.cache.address(block.near()));
-        return Some(Place { page, offset: block.start, start, saved: 0, exit: None });
+        return Some(Place { page, offset: block.start, start: Some(start), saved: 0, exit: None });
     }
     let (offset, start) = block.site(host);
     Some(Place {
         page: block.key.at?,
         offset,
-        start: store.cache.address(start),
+        start: Some(store.cache.address(start)).filter(|_| !block.is_tail(host)),
         saved: block.saved(host),
         exit: block.exit(host),
     })
