@@ -39,6 +39,8 @@ pub(crate) struct Block {
     exits: Box<[(u32, ExitKind, u32)]>,
     saved: Box<[Saved]>,
     tail: u32,
+    /// For a mirror: where the call at its end returns to.
+    pub returns: Option<u64>,
 }
 
 impl Block {
@@ -275,6 +277,7 @@ impl Store {
             exits: emitted.direct.exits.into(),
             saved: emitted.direct.saved.into(),
             tail: emitted.direct.tail,
+            returns: emitted.direct.returns,
         });
         self.by_host.insert(host, number);
         if let Some((page, generation)) = beyond {

@@ -234,6 +234,9 @@ impl Translated {
                 match self.run_mirror(&facts) {
                     Left::Again => {}
                     Left::Interpret => {
+                        if let Some(decoded) = self.instruction_here() {
+                            self.counts.mirrored(decoded.instruction.code());
+                        }
                         if let Some(exit) = self.interpret(&mut left) {
                             return Ok(exit);
                         }

@@ -34,6 +34,9 @@ const RSP: u8 = 4;
 const R14: u8 = 14;
 const R15: u8 = 15;
 
+/// The words for the time-stamp counter, behind the registers: in the order of [`Word`](super::system::Word).
+pub(crate) const COUNTER: u8 = 16;
+
 /// Registers that may stand for an address, and whose encodings go with AH to DH.
 const STANDS: [Register; 7] = [
     Register::RDI, Register::RSI, Register::RBX, Register::RDX, Register::RCX, Register::RBP, Register::RAX,
@@ -76,6 +79,8 @@ pub(crate) struct Direct {
     pub displacement_at: usize,
     /// Where what is out of line begins, in bytes from the start of the block: from there on no instruction starts again.
     pub tail: u32,
+    /// Where the block's last instruction, a call, returns to.
+    pub returns: Option<u64>,
     /// Indirect branches that the first half of the jump cache does not know.
     missed: Vec<Missed>,
 }
@@ -131,8 +136,13 @@ impl Emitter<'_> {
             | FlowControl::Return => return self.direct_branch(instruction, key),
             _ => return Next::Interpret,
         }
-        if instruction.mnemonic() == Mnemonic::Nop {
-            return Next::Following;
+        match instruction.mnemonic() {
+            Mnemonic::Nop => return Next::Following,
+            Mnemonic::Rdtsc | Mnemonic::Rdtscp if key.counter => {
+                self.direct_counter(instruction.mnemonic() == Mnemonic::Rdtscp);
+                return Next::Following;
+            }
+            _ => {}
         }
         if !(is_native(instruction, key)
             || is_plain(instruction, key) && self.surroundings.is_computation(instruction))
@@ -140,6 +150,17 @@ impl Emitter<'_> {
             return Next::Interpret;
         }
         self.direct_copy(instruction, key)
+    }
+
+    /// RDTSC and RDTSCP, as [`system`](super::system) has them.
+    fn direct_counter(&mut self, with_number: bool) {
+        for register in [R14, R15] {
+            self.asm.store_frame(slot(register), register);
+        }
+        self.read_counter(with_number, |word| slot(COUNTER + word as u8));
+        for register in [R14, R15] {
+            self.asm.load_frame(register, slot(register));
+        }
     }
 
     fn direct_copy(&mut self, instruction: &Instruction, key: Key) -> Next {
@@ -269,7 +290,9 @@ impl Emitter<'_> {
                 self.direct_link(hole, instruction.near_branch_target() as i64, key);
             }
             Code::Call_rel32_64 => {
-                self.direct_push(absolute(instruction.next_ip() as i64, key));
+                let next = absolute(instruction.next_ip() as i64, key);
+                self.direct_push(next);
+                self.direct.returns = Some(next);
                 let hole = self.asm.jmp();
                 self.direct_link(hole, instruction.near_branch_target() as i64, key);
             }
@@ -330,6 +353,7 @@ impl Emitter<'_> {
     fn direct_go(&mut self, kind: Kind, half: usize, from: u32) {
         if let Kind::Call(next) = kind {
             self.direct_push(next);
+            self.direct.returns = Some(next);
         }
         let to = self.asm.here() as u32;
         self.direct.saved.push(Saved { from, to, registers: 1 << RCX | 1 << R14 | 1 << R15 });

@@ -16,4 +16,4 @@ pub(crate) mod shared;
 pub(crate) mod site;
 mod stack;
 mod string;
-mod system;
+pub(crate) mod system;

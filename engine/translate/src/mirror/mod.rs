@@ -178,6 +178,13 @@ impl Mirror {
         unsafe { self.data.start().cast::<u64>().add(register & 15).read_volatile() }
     }
 
+    /// Sets a word behind the saved registers.
+    pub fn set_word(&mut self, word: usize, value: u64) {
+        assert!(word < JUMPS_AT[0] / 8);
+        // SAFETY: in bounds of our mapping, as `saved` says.
+        unsafe { self.data.start().cast::<u64>().add(word).write_volatile(value) };
+    }
+
     /// Maps runs of pages of RAM.
     pub fn map(&mut self, runs: &[Run], ram: i32) -> io::Result<()> {
         if self.pages.runs + runs.len() > MOST_RUNS {

@@ -13,6 +13,8 @@ use x86::flags::{DF, IF, RESERVED_ONE, STATUS};
 use super::{Around, Translated};
 use crate::counter::ticks;
 use crate::emit::block::{Goal, Key, LONGEST_INSTRUCTION};
+use crate::emit::direct::COUNTER;
+use crate::emit::system::Word;
 use crate::frame::ExitKind;
 use crate::mirror::alarm::Alarm;
 use crate::mirror::pages::{Held, runs};
@@ -188,6 +190,7 @@ impl Translated {
             self.settle(mirror)?;
             self.map_around(mirror, address)?;
         }
+        self.set_counter(mirror);
         let mut visit = Visit::default();
         let left = loop {
             if let Some(left) = self.visit(mirror, facts, &mut visit)? {
@@ -200,6 +203,27 @@ impl Translated {
             self.tier.fpu().clone_from(vectors);
         }
         Ok(left)
+    }
+
+    /// Gives the mirror what it takes to read the time-stamp counter.
+    fn set_counter(&mut self, mirror: &mut Mirror) {
+        let seen = self.tier.seen();
+        let frame = self.frame.frame();
+        if let Some(counter) = &mut self.counter
+            && counter.update(frame, seen.tsc_adjust, || self.tier.tsc())
+        {
+            self.forget_jumps();
+            mirror.clear_jumps();
+        }
+        let frame = self.frame.frame();
+        for (word, value) in [
+            (Word::Aux, seen.tsc_aux),
+            (Word::MinusFrom, frame.tsc_minus_from),
+            (Word::Scale, frame.tsc_scale),
+            (Word::At, frame.tsc_at),
+        ] {
+            mirror.set_word(usize::from(COUNTER) + word as usize, value);
+        }
     }
 
     fn judge(&mut self, mirror: &Mirror, began: u64) {
@@ -369,7 +393,8 @@ impl Translated {
             }
             _ => (here, Some(Left::Interpret)),
         };
-        let weight = if left.is_none() { Weight::Link } else { Weight::Full };
+        let learnt = left.is_none() || kind == ExitKind::Indirect;
+        let weight = if learnt { Weight::Link } else { Weight::Full };
         self.note_stop(weight);
         self.take_registers(mirror, facts, registers, place.saved, rip);
         left
@@ -385,6 +410,15 @@ impl Translated {
         let mut new = VecDeque::from([first]);
         let mut budget = MOST_AHEAD;
         while let Some(number) = new.pop_front() {
+            if let Some(next) = mirror.store.block(number).returns.filter(|_| !mirror.store.is_nearly_full()) {
+                let before = mirror.store.translated;
+                if let Some(block) = self.mirror_block(mirror, facts, next)
+                    && mirror.store.translated != before
+                {
+                    mirror.set_jump(next, mirror.store.cache.address(mirror.store.block(block).host));
+                    new.push_back(block);
+                }
+            }
             for (link, target) in mirror.store.open_links(number) {
                 if budget == 0 || mirror.store.is_nearly_full() {
                     return;
