@@ -315,8 +315,8 @@ impl Store {
         let from = &mut self.links[link as usize];
         // Whoever only goes forwards comes to an end without being asked to.
         let entry = if from.forward { near + POLL_BYTES } else { near };
-        self.cache.link(from.at, entry);
         let before = from.to.replace(block as u32);
+        self.lead(link, entry);
         if before == Some(block as u32) {
             return;
         }
@@ -340,7 +340,16 @@ impl Store {
         if whole && to.key == (Key { at: Some(page), ..from }) {
             self.connect(link, block);
         } else {
-            self.cache.link(at.at, other);
+            self.lead(link, other);
+        }
+    }
+
+    /// Leads a link to a place in the cache, unless its block is gone: what sends those away who enter that stands
+    /// where its links may have been.
+    fn lead(&mut self, link: u32, to: u32) {
+        let link = &self.links[link as usize];
+        if self.blocks[link.from as usize].live {
+            self.cache.link(link.at, to);
         }
     }
 
@@ -351,8 +360,7 @@ impl Store {
             None => std::mem::take(&mut self.across).into_values().flatten().collect(),
         };
         for link in links {
-            let link = &self.links[link as usize];
-            self.cache.link(link.at, link.stub);
+            self.lead(link, self.links[link as usize].stub);
         }
     }
 
@@ -373,9 +381,8 @@ impl Store {
         let (near, stale) = (block.near(), block.host + block.stale);
         let (page, place) = (block.page, (block.start, block.key));
         for link in std::mem::take(&mut block.incoming) {
-            let link = &mut self.links[link as usize];
-            link.to = None;
-            self.cache.link(link.at, link.stub);
+            self.links[link as usize].to = None;
+            self.lead(link, self.links[link as usize].stub);
         }
         self.cache.patch(near, &[0xe9]);
         self.cache.link(near + 1, stale);

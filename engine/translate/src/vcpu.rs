@@ -33,7 +33,7 @@ use crate::emit::block::{Goal, Key, LONGEST_INSTRUCTION, POLL_BYTES, Surrounding
 use crate::emit::branch;
 use crate::emit::ring;
 use crate::emit::site::{Site, Sites};
-use crate::enter;
+use crate::{Ways, enter};
 use crate::frame::{ExitKind, FramePage, Line};
 use crate::map::{NOWHERE, PAGE_BITS, WIDE_TABLE_AT, WRITE_TABLE_AT};
 use crate::signal;
@@ -136,7 +136,7 @@ impl Translated {
         memory: &Arc<GuestMemory>,
         attention: &Arc<Attention>,
         board: &Arc<dyn Board>,
-        fast_extract: bool,
+        ways: Ways,
     ) -> io::Result<Self> {
         let guard = memory.guard().ok_or_else(|| {
             io::Error::other(
@@ -177,7 +177,7 @@ impl Translated {
             store: Store::new()?,
             sites: Sites::default(),
             info: InstructionInfoFactory::new(),
-            fast_extract,
+            fast_extract: ways.fast_extract,
             host_avx: u32::from(std::arch::is_x86_feature_detected!("avx")),
             modes: Modes::default(),
             pcid: 0,
@@ -189,7 +189,7 @@ impl Translated {
             decoded: vec![Decoded::default(); DECODED],
             faulted: None,
             counts: Counts::default(),
-            mirrors: Mirrors::default(),
+            mirrors: Mirrors::new(ways.mirrors),
             asked: false,
         })
     }
@@ -212,7 +212,11 @@ impl Translated {
             }
             let facts = self.tier.facts();
             let wanted = self.attention.any() || self.tier.event_due();
-            let mirrored = !counted && facts.user && facts.plain_64 && !facts.checks_alignment && facts.fpu;
+            let mirrored = (!counted || self.mirrors.always)
+                && facts.user
+                && facts.plain_64
+                && !facts.checks_alignment
+                && facts.fpu;
             if wanted && mirrored {
                 self.consider_mirror();
             }
@@ -232,7 +236,7 @@ impl Translated {
             self.asked |= !facts.user;
             if mirrored && self.mirrors.is_active(self.tier.root()) && self.is_quiet() {
                 match self.run_mirror(&facts) {
-                    Left::Again => {}
+                    Left::Again => left = spend(left, STRETCH),
                     Left::Interpret => {
                         if let Some(decoded) = self.instruction_here() {
                             self.counts.mirrored(decoded.instruction.code());
@@ -640,6 +644,8 @@ fn spend(left: u64, done: u64) -> u64 {
 
 impl Drop for Translated {
     fn drop(&mut self) {
+        // Its thread uses the frame.
+        self.mirrors.silence();
         self.attention.set_kick(None);
         self.memory.watch().dismiss(&self.enlisted);
     }

@@ -40,24 +40,26 @@ const _: () = assert!(DATA_AT + DATA <= LIST_AT);
 
 /// What one entry of a page directory maps.
 const STEP: u64 = 2 << 20;
-const GIB: u64 = 1 << 30;
+/// From the program, so that it can grow, and what is within reach of all of it is.
+const NEAREST: u64 = 256 << 20;
+const FARTHEST: u64 = 1792 << 20;
 /// Where user space ends.
 const END: u64 = (1 << 47) - STEP;
 /// Where no process can have anything.
 const FIRST: u64 = STEP;
 
-/// A hole for a program that executes `rip`, in the address space with the root table `cr3`; `None` if all places that come
-/// into question are taken.
-pub(crate) fn find(memory: &GuestMemory, cr3: u64, rip: u64) -> Option<u64> {
-    const FAR: [u64; 6] = [4, 6, 2, 5, 3, 7];
+/// A hole for a program that executes `rip`, in the address space with the root table `cr3`; `None` if no place was found in some
+/// tries. `random` gives where to try: a program that errs should not meet it, and none should know where it is.
+pub(crate) fn find(memory: &GuestMemory, cr3: u64, rip: u64, mut random: impl FnMut() -> u64) -> Option<u64> {
+    const TRIES: usize = 64;
     let rip = rip & !(STEP - 1);
-    let places = FAR.iter().flat_map(|far| {
-        let far = far * GIB / 4;
-        [rip.checked_sub(far), Some(rip + far)]
-    });
-    places
-        .flatten()
-        .find(|&start| start >= FIRST && start + (BYTES as u64) < END && is_free(memory, cr3, start))
+    (0..TRIES).find_map(|_| {
+        let random = random();
+        let far = NEAREST + random / 2 % ((FARTHEST - NEAREST) / STEP) * STEP;
+        let start = if random & 1 == 0 { rip.checked_sub(far)? } else { rip + far };
+        let fits = start >= FIRST && start + (BYTES as u64) < END;
+        (fits && is_free(memory, cr3, start)).then_some(start)
+    })
 }
 
 /// Has the guest nothing mapped in a hole at `start`?

@@ -100,7 +100,7 @@ impl Mirror {
     /// # Errors
     /// When the host does not let us.
     pub fn new(memory: &GuestMemory, root: u64, rip: u64) -> io::Result<Option<Self>> {
-        let Some(start) = hole::find(memory, root, rip) else { return Ok(None) };
+        let Some(start) = hole::find(memory, root, rip, random) else { return Ok(None) };
         let files = [CODE, DATA, LIST].map(|len| anonymous_file(c"ringfence-mirror", len));
         let [code, data, list] = files;
         let (code, data, list) = (code?, data?, list?);
@@ -337,4 +337,9 @@ impl Mirror {
 struct Slot {
     half: u8,
     number: u16,
+}
+
+/// A number that nobody can guess.
+fn random() -> u64 {
+    std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0)
 }

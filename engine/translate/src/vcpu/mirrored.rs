@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use base::{PAGE_SIZE, RamOffset};
 use interpret::{Facts, Flush};
-use x86::flags::{DF, IF, RESERVED_ONE, STATUS};
+use x86::flags::{DF, IF, RESERVED_ONE, RF, STATUS};
 
 use super::{Around, Translated};
 use crate::counter::ticks;
@@ -38,6 +38,8 @@ const MOMENT: Duration = Duration::from_micros(100);
 const LONG: u64 = 1 << 19;
 /// Ticks without any quiet after which nobody asks for it any more.
 const NEVER: u64 = 1 << 26;
+/// After how long a test is asked whether it comes to an end.
+const TEST: Duration = Duration::from_millis(10);
 /// No sequence of ours is longer than so many instructions.
 const LONGEST_SEQUENCE: usize = 64;
 
@@ -54,6 +56,8 @@ pub(super) struct Mirrors {
     refused: bool,
     /// An indirect branch was not known: where it has led is to be noted.
     jumped: bool,
+    /// User code runs in mirrors always, for tests.
+    pub always: bool,
 }
 
 /// An address space whose user code may run in a mirror.
@@ -80,9 +84,19 @@ pub(super) enum Left {
 }
 
 impl Mirrors {
+    /// None. `always` is for tests.
+    pub fn new(always: bool) -> Self {
+        Self { always, ..Self::default() }
+    }
+
     /// Does user code of this address space run in a mirror?
     pub fn is_active(&self, root: u64) -> bool {
-        self.active.is_some_and(|active| active.root == root)
+        self.always || self.active.is_some_and(|active| active.root == root)
+    }
+
+    /// Ends what asks for attention from another thread.
+    pub fn silence(&mut self) {
+        self.alarm = None;
     }
 
     /// Forgets what the guest flushed.
@@ -126,6 +140,10 @@ impl Translated {
     pub(super) fn is_quiet(&mut self) -> bool {
         let calls = self.frame.frame().calls;
         let (now, asked) = (ticks(), std::mem::take(&mut self.asked));
+        if self.mirrors.always {
+            self.mirrors.alarm.iter().for_each(|alarm| alarm.set(TEST));
+            return true;
+        }
         let Some(active) = &mut self.mirrors.active else { return false };
         if asked || active.calls != calls {
             (active.asked, active.calls) = (now, calls);
@@ -155,6 +173,7 @@ impl Translated {
             }
             Err(error) => {
                 tracing::debug!(%error, "the host allows no mirror");
+                assert!(!self.mirrors.always, "mirrors are under test: {error}");
                 self.mirrors.refused = true;
                 self.give_up(root);
                 return Left::Again;
@@ -579,7 +598,7 @@ impl Translated {
         }
         self.tier.set_registers(&guest);
         self.tier.set_status(from.eflags & STATUS);
-        self.tier.set_system_flags(self.tier.system_flags() & !DF | from.eflags & DF);
+        self.tier.set_system_flags(self.tier.system_flags() & !(DF | RF) | from.eflags & DF);
         if facts.bases && from.fs_base != facts.fs_base {
             self.tier.set_bases(from.fs_base, facts.gs_base, self.tier.seen().kernel_gs_base);
         }
