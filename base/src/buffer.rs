@@ -286,7 +286,9 @@ mod tests {
     }
 
     fn tempfile() -> std::fs::File {
-        let path = std::env::temp_dir().join(format!("ringfence-buffer-{}", std::process::id()));
+        // Tests run at once, each on a thread of its own.
+        let name = format!("ringfence-buffer-{}-{:?}", std::process::id(), std::thread::current().id());
+        let path = std::env::temp_dir().join(name);
         let file = std::fs::File::options().read(true).write(true).create(true).truncate(true).open(&path);
         std::fs::remove_file(&path).unwrap();
         file.unwrap()

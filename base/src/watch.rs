@@ -22,7 +22,7 @@
 //! and says that nobody is interested only at the end: a second writer either finds the page still under watch, and
 //! waits for the lock, or comes when all have been told.
 
-#![allow(unsafe_code)] // the membarrier system call
+#![allow(unsafe_code)] // the membarrier system call; zeroed memory
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -56,14 +56,15 @@ pub struct Watch {
 
 impl Watch {
     pub(crate) fn new(pages: usize) -> Self {
-        let bytes = || (0..pages).map(|_| AtomicU8::new(0)).collect();
-        let words = || (0..pages).map(|_| AtomicU64::new(0)).collect();
+        let bytes = || zeroed_bytes(pages);
+        let (state, writers, readers) = (bytes(), bytes(), bytes());
+        let (lines, generation) = (zeroed_words(pages), zeroed_words(pages));
         Self {
-            state: bytes(),
-            lines: words(),
-            generation: words(),
-            writers: bytes(),
-            readers: bytes(),
+            state,
+            lines,
+            generation,
+            writers,
+            readers,
             shared: AtomicBool::new(false),
             runners: Mutex::default(),
         }
@@ -249,6 +250,21 @@ impl Watch {
         runners.of(u8::MAX).for_each(|runner| runner.settle());
         pages
     }
+}
+
+/// Zeros straight from the host: they take no memory before they are written, and most pages never hold code.
+fn zeroed_bytes(count: usize) -> Box<[AtomicU8]> {
+    let zeros = Box::into_raw(vec![0u8; count].into_boxed_slice());
+    // SAFETY: an `AtomicU8` has the layout of a `u8`.
+    unsafe { Box::from_raw(zeros as *mut [AtomicU8]) }
+}
+
+/// As [`zeroed_bytes`].
+fn zeroed_words(count: usize) -> Box<[AtomicU64]> {
+    const { assert!(align_of::<AtomicU64>() == align_of::<u64>()) }
+    let zeros = Box::into_raw(vec![0u64; count].into_boxed_slice());
+    // SAFETY: an `AtomicU64` has the layout of a `u64`, its alignment included, as asserted.
+    unsafe { Box::from_raw(zeros as *mut [AtomicU64]) }
 }
 
 /// The lines that `[from, to)` touches; both lie in one page.

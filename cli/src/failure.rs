@@ -76,3 +76,23 @@ impl From<backend::block::Error> for Failure {
         }
     }
 }
+
+impl From<backend::share::Error> for Failure {
+    /// What the user named is the user's mistake.
+    fn from(error: backend::share::Error) -> Self {
+        match error {
+            backend::share::Error::Open { .. } => Self::usage(error),
+            _ => Self::host(error),
+        }
+    }
+}
+
+impl From<backend::vsock::Error> for Failure {
+    /// Messages of sockets say what to do. What the user named is the user's mistake.
+    fn from(error: backend::vsock::Error) -> Self {
+        match error {
+            backend::vsock::Error::Host(_) => Self::host(error),
+            _ => Self::usage(error),
+        }
+    }
+}

@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
-use images::{Manifest, RECIPES, Recipe, Store, Userspace};
+use images::{Build, Image, Manifest, RECIPES, Recipe, Store, Userspace};
 use serde::Serialize;
 
 use crate::args::{ImageCommand, show_size};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::run::Installing;
 use crate::{message, progress};
 
 /// Does what `command` says.
@@ -32,6 +33,13 @@ fn act(command: ImageCommand) -> Result<u8, Failure> {
                 message::say(format_args!("{} is here: {}, {size}", recipe.name, kernel_of(&image.manifest)));
             }
         }
+        ImageCommand::Build { name, suite, packages, size } => {
+            let manifest = build(&store, &Build { name, suite, packages, size })?;
+            message::say(format_args!(
+                "{} is here: {}; `ringfence run {}` boots it",
+                manifest.name, manifest.description, manifest.name
+            ));
+        }
         ImageCommand::Rm { names } => {
             for name in names {
                 let freed = store.remove(&name)?;
@@ -41,6 +49,40 @@ fn act(command: ImageCommand) -> Result<u8, Failure> {
         ImageCommand::Verify { names } => verify(&store, names)?,
     }
     Ok(0)
+}
+
+/// The image of this name: fetched if there is a recipe for it, built if it is the one that is built by itself.
+///
+/// # Errors
+/// Why it cannot be had.
+pub fn obtain(name: &str) -> Result<Image, Failure> {
+    let store = Store::open_default()?;
+    let unknown = match Recipe::of(name) {
+        Ok(recipe) => return Ok(store.ensure(recipe, embedded::AGENT, &mut *progress::of_a_pull())?),
+        Err(unknown) => unknown,
+    };
+    match store.get(name) {
+        Ok(image) => Ok(image),
+        Err(images::Error::NotPulled { .. }) if name == Build::DEFAULT => {
+            message::say(format_args!("installing {name}, this once; later runs begin at once"));
+            build(&store, &Build::new(name))?;
+            Ok(store.get(name)?)
+        }
+        Err(images::Error::NotPulled { .. } | images::Error::BadName { .. }) => Err(unknown.into()),
+        Err(other) => Err(other.into()),
+    }
+}
+
+fn build(store: &Store, build: &Build) -> Result<Manifest, Failure> {
+    let mut installing = Installing::default();
+    let built = store.build(build, embedded::AGENT, &mut installing, &mut *progress::of_a_pull());
+    built.map_err(|error| match (&error, installing.log()) {
+        (images::Error::Installation { .. }, Some(log)) => {
+            let hint = format!("what it said on its console is in {}", log.display());
+            Failure::from(error).hint(hint)
+        }
+        _ => error.into(),
+    })
 }
 
 fn verify(store: &Store, names: Vec<String>) -> Result<(), Failure> {

@@ -1,18 +1,21 @@
 //! The `ringfence` command.
 //!
 //! A file or folder for each noun of it: [`args`] is the command line, [`run`] the longest of the commands,
-//! [`image`], [`disk`], [`doctor`] and [`manual`] the others; [`exit`] and [`failure`] are how they end, [`message`]
+//! [`life`] has those that reach running machines, [`image`], [`disk`], [`doctor`] and [`manual`] are the others; [`exit`] and [`failure`] are how they end, [`message`]
 //! what they say. What a run needs of the host is in [`terminal`], [`signals`], [`input`], [`output`] and [`console`];
-//! the conversation with the guest's agent in [`session`].
+//! the conversation with the guest's agent in [`channel`] and [`session`].
 
 mod args;
+mod channel;
 mod console;
 mod disk;
 mod doctor;
 mod exit;
 mod failure;
+mod heap;
 mod image;
 mod input;
+mod life;
 mod manual;
 mod message;
 mod output;
@@ -29,6 +32,7 @@ use std::sync::Mutex;
 use std::{env, panic};
 
 use clap::Parser;
+use control::Request;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
@@ -40,6 +44,7 @@ fn main() -> ExitCode {
     if let Some(probe) = doctor::Probe::asked_for(env::args_os()) {
         return probe.try_it();
     }
+    heap::be_frugal();
     let cli = Cli::parse();
     if cli.quiet {
         message::be_quiet();
@@ -61,6 +66,16 @@ fn main() -> ExitCode {
 fn dispatch(command: Command) -> Result<u8, Failure> {
     match command {
         Command::Run(args) => run::run(&args),
+        Command::Ps { json } => life::ps(json),
+        Command::Exec(args) => run::exec(&args),
+        Command::Console { name } => life::console(&name),
+        Command::Attach(args) => life::attach(&args),
+        Command::Detach(args) => life::detach(&args),
+        Command::Balloon(args) => life::ask(&[args.name], &Request::Balloon { bytes: args.size }),
+        Command::Stop(args) => life::stop(&args),
+        Command::Kill { names } => life::kill(&names),
+        Command::Pause { names } => life::ask(&names, &Request::Pause {}),
+        Command::Resume { names } => life::ask(&names, &Request::Resume {}),
         Command::Image { command } => image::image(command),
         Command::Disk { command } => disk::disk(command),
         Command::Doctor { json } => doctor::doctor(json),
@@ -91,7 +106,10 @@ fn start_log(verbose: u8, command: &Command) -> Result<(), Failure> {
         }
     }
     let said = env::var("RINGFENCE_LOG").ok();
-    let with_blocks = |said: &str| format!("{said}{}", if trace { ",ringfence::blocks=trace" } else { "" });
+    // What a guest sends to a shared directory is not for its library to tell the user.
+    let library = "fuse_backend_rs=off";
+    let with_blocks =
+        |said: &str| format!("{said},{library}{}", if trace { ",ringfence::blocks=trace" } else { "" });
     let filter = said.and_then(|said| EnvFilter::try_new(with_blocks(&said)).ok());
     let filter = filter.unwrap_or_else(|| EnvFilter::new(with_blocks(level)));
     let colour = io::stderr().is_terminal();

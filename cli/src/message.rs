@@ -1,4 +1,4 @@
-//! Lines for the user on standard error: errors, hints, notes.
+//! Lines for the user on standard error: errors, hints, notes. For a machine in the background they go to a file.
 //!
 //! Colour only where the terminal takes it and NO_COLOR does not forbid it (that is `anstream`'s). While the
 //! terminal is in raw mode a line feed does not return the carriage, so lines end in both.
@@ -6,17 +6,31 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use anstyle::{AnsiColor, Style};
 
+use crate::console::Log;
 use crate::failure::Failure;
 use crate::terminal;
 
 static QUIET: AtomicBool = AtomicBool::new(false);
+/// Where everything goes that is for nobody's terminal.
+static FILE: Mutex<Option<Log>> = Mutex::new(None);
 
 /// From now on nothing but errors is said.
 pub fn be_quiet() {
     QUIET.store(true, Ordering::Relaxed);
+}
+
+/// From now on everything is said into a file, if there is one.
+pub fn go_to(log: Option<Log>) {
+    *file() = log;
+}
+
+fn file() -> MutexGuard<'static, Option<Log>> {
+    FILE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether nothing but errors is said.
@@ -47,6 +61,12 @@ pub fn say(text: impl Display) {
 }
 
 fn line(label: &str, colour: AnsiColor, text: impl Display) {
+    if let Some(log) = &mut *file() {
+        let now = humantime::format_rfc3339_seconds(SystemTime::now());
+        // There is nowhere else to say it.
+        let _ = writeln!(log, "{now} {label}: {text}");
+        return;
+    }
     let style = Style::new().bold().fg_color(Some(colour.into()));
     let end = if terminal::is_raw() { "\r\n" } else { "\n" };
     // A guest's or a package's words may be in there: no control characters of theirs reach the terminal.
@@ -62,6 +82,9 @@ pub struct LogWriter;
 
 impl Write for LogWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(log) = &mut *file() {
+            return log.write(bytes);
+        }
         let mut out = io::stderr().lock();
         if terminal::is_raw() {
             let text = String::from_utf8_lossy(bytes).replace('\n', "\r\n");

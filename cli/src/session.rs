@@ -1,6 +1,6 @@
-//! The host's side of the conversation with the guest's agent, for one command.
+//! The host's side of the conversation with the guest's agent about one command.
 //!
-//! No input or output of its own: what the guest sent is [heard](Session::hear), what it shall get is
+//! No input or output of its own: what the agent says is [heard](Session::hear), what it shall hear is
 //! [taken](Session::take_outgoing). The course is that of [`agent`]:
 //!
 //! ```text
@@ -13,8 +13,7 @@
 use std::collections::VecDeque;
 
 use agent::{
-    Command, DATA_CHUNK, Decoder, Message, Reply, Request, SessionId, Status, TooLong, VERSION, Window,
-    WindowSize,
+    Command, DATA_CHUNK, Message, Reply, Request, SessionId, Status, TooLong, VERSION, Window, WindowSize,
 };
 
 /// Of the input so much is kept when the command does not read it. A pipe's is not even asked for beyond the window;
@@ -41,6 +40,8 @@ pub enum Heard {
     },
     /// The agent speaks another version of the protocol.
     Version(u16),
+    /// It is gone with the guest, which started anew.
+    Gone,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,37 +55,33 @@ enum State {
 /// One command in the guest.
 #[derive(Debug)]
 pub struct Session {
+    id: SessionId,
     state: State,
     terminal: bool,
-    decoder: Decoder<Reply>,
     window: Window,
-    /// Hello and Start, until the agent's Hello.
-    opening: Vec<u8>,
-    outgoing: Vec<u8>,
+    /// Start, until the agent's Hello.
+    opening: Option<Request>,
+    outgoing: Vec<Request>,
     input: VecDeque<u8>,
     input_ended: bool,
     end_sent: bool,
 }
 
-/// There is one command a machine, so one number.
-const ID: SessionId = SessionId(1);
-
 impl Session {
-    /// A conversation that will run `command`.
+    /// A conversation under this number that will run `command`.
     ///
     /// # Errors
     /// Where the command's arguments and environment do not fit into a message.
-    pub fn new(command: Command) -> Result<Self, TooLong> {
+    pub fn new(id: SessionId, command: Command) -> Result<Self, TooLong> {
         let terminal = command.tty.is_some();
-        let mut opening = Vec::new();
-        Request::Hello { version: VERSION }.encode(&mut opening)?;
-        Request::Start { session: ID, command }.encode(&mut opening)?;
+        let opening = Request::Start { session: id, command };
+        opening.encode(&mut Vec::new())?;
         Ok(Self {
+            id,
             state: State::Waiting,
             terminal,
-            decoder: Decoder::new(),
-            window: Window::new(),
-            opening,
+            window: Window::input(),
+            opening: Some(opening),
             outgoing: Vec::new(),
             input: VecDeque::new(),
             input_ended: false,
@@ -92,54 +89,67 @@ impl Session {
         })
     }
 
-    /// Takes in what came from the guest.
-    pub fn hear(&mut self, bytes: &[u8]) -> Vec<Heard> {
-        self.decoder.push(bytes);
-        let mut all = Vec::new();
-        loop {
-            match self.decoder.next() {
-                Ok(Some(reply)) => all.extend(self.take(reply)),
-                Ok(None) => break,
-                Err(error) => tracing::warn!("{error}"),
-            }
-        }
-        self.pump();
-        all
-    }
-
-    fn take(&mut self, reply: Reply) -> Option<Heard> {
+    /// Takes in what the agent says. What it says of output is taken to be written.
+    pub fn hear(&mut self, reply: Reply) -> Option<Heard> {
         use State::{Over, Running, Starting, Waiting};
-        match (self.state, reply) {
+        if reply.session().is_some_and(|session| session != self.id) {
+            tracing::debug!(?reply, "of another command");
+            return None;
+        }
+        let heard = match (self.state, reply) {
             (Waiting, Reply::Hello { version }) if version == VERSION => {
-                self.outgoing.append(&mut self.opening);
+                self.outgoing.extend(self.opening.take());
                 self.state = Starting;
                 None
             }
             (Waiting, Reply::Hello { version }) => Some(Heard::Version(version)),
-            (Starting, Reply::Started { session: ID, .. }) => {
+            (Starting | Running, Reply::Hello { .. }) => {
+                self.state = Over;
+                Some(Heard::Gone)
+            }
+            (Starting, Reply::Started { .. }) => {
                 self.state = Running;
                 Some(Heard::Started)
             }
-            (Starting, Reply::Failed { session: ID, code, message }) => {
+            (Starting, Reply::Failed { code, message, .. }) => {
                 self.state = Over;
                 Some(Heard::Failed { code, message })
             }
-            (Running, Reply::Stdout { session: ID, bytes }) => Some(Heard::Stdout(bytes)),
-            (Running, Reply::Stderr { session: ID, bytes }) => Some(Heard::Stderr(bytes)),
-            (Running, Reply::StdinTaken { session: ID, bytes }) => {
+            (Running, Reply::Stdout { bytes, .. }) => {
+                self.say_taken(bytes.len());
+                Some(Heard::Stdout(bytes))
+            }
+            (Running, Reply::Stderr { bytes, .. }) => {
+                self.say_taken(bytes.len());
+                Some(Heard::Stderr(bytes))
+            }
+            (Running, Reply::StdinTaken { bytes, .. }) => {
                 self.window.taken(bytes);
                 None
             }
-            (Running, Reply::Exited { session: ID, status }) => {
+            (Running, Reply::Exited { status, .. }) => {
                 self.state = Over;
                 Some(Heard::Exited(status))
             }
-            (_, Reply::Hello { .. }) => None,
             (state, reply) => {
                 tracing::debug!(?state, ?reply, "out of turn");
                 None
             }
-        }
+        };
+        self.pump();
+        heard
+    }
+
+    /// The line is dead: there will be no more replies.
+    pub fn lose(&mut self) -> Option<Heard> {
+        let lost = matches!(self.state, State::Starting | State::Running);
+        self.state = State::Over;
+        lost.then_some(Heard::Gone)
+    }
+
+    fn say_taken(&mut self, bytes: usize) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.outgoing.push(Request::OutputTaken { session: self.id, bytes });
     }
 
     /// Whether the command runs.
@@ -172,22 +182,22 @@ impl Session {
 
     /// The terminal has another size.
     pub fn resize(&mut self, size: WindowSize) {
-        self.say_while_running(&Request::Resize { session: ID, size });
+        self.say_while_running(Request::Resize { session: self.id, size });
     }
 
     /// Sends the command a signal. False where there is no command to send it to.
     pub fn signal(&mut self, signal: u8) -> bool {
-        self.say_while_running(&Request::Signal { session: ID, signal });
+        self.say_while_running(Request::Signal { session: self.id, signal });
         self.is_running()
     }
 
     /// Turns the guest off.
     pub fn power_off(&mut self) {
-        self.say(&Request::PowerOff);
+        self.outgoing.push(Request::PowerOff);
     }
 
-    /// What the guest shall get; empties it.
-    pub fn take_outgoing(&mut self) -> Vec<u8> {
+    /// What the agent shall hear; empties it.
+    pub fn take_outgoing(&mut self) -> Vec<Request> {
         std::mem::take(&mut self.outgoing)
     }
 
@@ -203,23 +213,17 @@ impl Session {
             }
             let bytes = self.input.drain(..count).collect();
             self.window.sent(count);
-            self.say(&Request::Stdin { session: ID, bytes });
+            self.outgoing.push(Request::Stdin { session: self.id, bytes });
         }
         if self.input.is_empty() && self.input_ended && !self.end_sent {
             self.end_sent = true;
-            self.say(&Request::StdinEof { session: ID });
+            self.outgoing.push(Request::StdinEof { session: self.id });
         }
     }
 
-    fn say_while_running(&mut self, request: &Request) {
+    fn say_while_running(&mut self, request: Request) {
         if self.is_running() {
-            self.say(request);
-        }
-    }
-
-    fn say(&mut self, request: &Request) {
-        if let Err(error) = request.encode(&mut self.outgoing) {
-            unreachable!("only the command's own words can be too long: {error}");
+            self.outgoing.push(request);
         }
     }
 }

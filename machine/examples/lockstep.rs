@@ -1,4 +1,4 @@
-//! Boots a kernel on the interpreter and the translator at once and ends where they part: for developers of
+//! Boots a kernel on the translator and the interpreter at once and ends where they part: for developers of
 //! engines. The console goes to standard output.
 //!
 //! ```text
@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ..Wires::default()
     };
     let config = VmConfig { command_line, cpu: CpuLevel::V2, ..VmConfig::default() };
-    let engine = Lockstep::new(Box::new(Interpreter), Box::new(Translator), every);
+    let engine = Lockstep::new(Box::new(Translator), Box::new(Interpreter), every);
     let vm = Vm::new(config, images, wires, &engine)?;
     let outcome = vm.run()?;
     eprintln!("\nended: {outcome:?}; {:.3} s of virtual time", vm.time() as f64 / 1e9);

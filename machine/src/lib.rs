@@ -24,5 +24,6 @@ pub mod pci;
 pub mod vm;
 
 pub use vm::{
-    BuildError, Images, Outcome, StateError, VcpuState, Vm, VmConfig, VmRestoreError, VmState, Wires,
+    BuildError, Images, Outcome, RestartError, StateError, VcpuState, Vm, VmConfig, VmRestoreError, VmState,
+    Wires,
 };

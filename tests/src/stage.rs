@@ -39,7 +39,8 @@ impl Stage {
         self.logged(&self.console(), self.vcpus(), words)
     }
 
-    fn usual(&self) -> u32 {
+    /// How many vCPUs it runs where a story does not care.
+    pub fn usual(&self) -> u32 {
         self.engine.map_or(1, |engine| engine.usual)
     }
 

@@ -12,6 +12,7 @@ mod computing;
 mod devices;
 mod disks;
 mod ending;
+mod hostile;
 mod hotplug;
 mod kernels;
 mod mistakes;
@@ -26,6 +27,7 @@ use ringfence_stories::{Engine, Story};
 const STORIES: &[&[Story]] = &[
     mistakes::STORIES,
     selftests::STORIES,
+    hostile::STORIES,
     bare::STORIES,
     command::STORIES,
     ending::STORIES,

@@ -40,6 +40,8 @@ pub enum DeviceId {
     Balloon = 5,
     /// 5.10.
     Socket = 19,
+    /// 5.11.
+    FileSystem = 26,
 }
 
 impl DeviceId {
@@ -47,7 +49,7 @@ impl DeviceId {
     pub const fn class(self) -> u32 {
         match self {
             Self::Net => 0x02_0000,
-            Self::Block => 0x01_8000,
+            Self::Block | Self::FileSystem => 0x01_8000,
             Self::Console => 0x07_8000,
             Self::Entropy | Self::Balloon => 0xff_0000,
             Self::Socket => 0x02_8000,

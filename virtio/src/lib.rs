@@ -4,7 +4,7 @@
 //!   pci        the transport: capabilities, registers, interrupts; the device's thread
 //!   ├─ device     what a front is
 //!   ├─ queue      rings; chains of descriptors, read once and checked
-//!   └─ back       what stands behind a front: disk, network, console
+//!   └─ back       what stands behind a front: disk, network, console, sockets, directory
 //!   blk …      one front a file
 //! ```
 //!
@@ -28,6 +28,8 @@ mod pci;
 mod queue;
 mod rings;
 mod rng;
+mod share;
+mod vsock;
 
 pub use balloon::{Balloon, BalloonHandle, BalloonState, Statistics};
 pub use blk::{Blk, BlkState};
@@ -41,3 +43,5 @@ pub use pci::VirtioPci;
 pub use queue::{Fate, Progress, Queue, QueueConfig, QueueState};
 pub use rings::{Rings, feature};
 pub use rng::Rng;
+pub use share::{Share, ShareState};
+pub use vsock::{Vsock, VsockState};

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::{Backing, Format, Limits, Options, Source};
+use crate::text::split;
 
 /// What the front shows of a serial number, in bytes.
 const SERIAL: usize = 20;
@@ -64,20 +65,6 @@ impl Spec {
             threads: false,
         }
     }
-}
-
-/// Splits at single commas; two are one of the value's.
-fn split(text: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    let mut letters = text.chars().peekable();
-    while let Some(letter) = letters.next() {
-        if letter == ',' && letters.next_if_eq(&',').is_none() {
-            parts.push(String::new());
-        } else if let Some(part) = parts.last_mut() {
-            part.push(letter);
-        }
-    }
-    parts
 }
 
 /// Puts a value where none is yet.

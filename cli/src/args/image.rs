@@ -2,10 +2,13 @@
 
 use clap::Subcommand;
 
+use super::size;
+
 pub const EXAMPLES: &str = "\
 Examples:
   ringfence image list
   ringfence image pull debian-generic
+  ringfence image build tools --packages fio,iperf3
   ringfence image list --json | jq -r '.[] | select(.pulled) | .name'
 
 Images are made from the distribution's own packages, which this host's apt fetches and checks.
@@ -36,6 +39,30 @@ Examples:
         /// Their names
         #[arg(required = true, value_name = "IMAGE")]
         names: Vec<String>,
+    },
+    /// Installs a whole Debian on a disk, as an image of yours
+    ///
+    /// Its packages come from the mirrors that this host's apt uses, and it goes on using those. The installation
+    /// runs inside a virtual machine, so it takes no rights here. Packages that are only recommended are left out.
+    #[command(after_help = "\
+Examples:
+  ringfence image build debian-full
+  ringfence image build tools --packages fio,iperf3,ethtool
+  ringfence image build next --suite trixie --size 8G
+  ringfence run tools")]
+    Build {
+        /// The image's name, and the guest's host name
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// The suite's code name; this host's own unless given
+        #[arg(short, long, value_name = "SUITE")]
+        suite: Option<String>,
+        /// Packages beyond those of a small server
+        #[arg(short, long, value_name = "PACKAGE,…", value_delimiter = ',')]
+        packages: Vec<String>,
+        /// The size of its disk, which takes space only as it is written
+        #[arg(long, value_name = "SIZE", default_value = "4G", value_parser = size::parse)]
+        size: u64,
     },
     /// Removes images, and what only they needed
     #[command(

@@ -5,20 +5,27 @@
 mod disk;
 mod duration;
 mod image;
+mod life;
 mod net;
 mod run;
+mod sharing;
 mod size;
+mod system;
 
 use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand};
 use clap_complete::Shell;
+use control::Name;
 
 pub use disk::DiskCommand;
 pub use image::ImageCommand;
+pub use life::{AttachArgs, BalloonArgs, DetachArgs, ExecArgs, StopArgs};
 pub use net::NetArgs;
 pub use run::{EngineChoice, RunArgs};
+pub use sharing::SharingArgs;
 pub use size::show as show_size;
+pub use system::SystemArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -65,6 +72,70 @@ pub enum Command {
     /// In guests without Ringfence's agent (a kernel of your own, gnumach, memtest86+, debian-686-pae) the first serial
     /// port is the terminal. debian-686-pae takes commands, but no input for them, and their two outputs are one.
     Run(Box<RunArgs>),
+    /// Lists the machines that run
+    #[command(visible_alias = "list", after_help = life::PS_EXAMPLES)]
+    Ps {
+        /// Prints a JSON array: name, pid, image, state, engine, vcpus, memory, devices and more (docs/control.md)
+        #[arg(long)]
+        json: bool,
+    },
+    /// Runs a command in a guest that runs, or a shell
+    #[command(after_help = life::EXEC_EXAMPLES)]
+    Exec(ExecArgs),
+    /// Connects this terminal to a guest's console, its first serial port
+    ///
+    /// What the guest wrote last is shown first. Every key goes to the guest; Ctrl-] leaves, and the machine goes on.
+    #[command(after_help = "\
+Examples:
+  ringfence console web")]
+    Console {
+        /// The machine's name: see `ringfence ps`
+        #[arg(value_name = "NAME")]
+        name: Name,
+    },
+    /// Gives a running machine disks or network interfaces, and prints what `detach` calls them
+    #[command(after_help = life::ATTACH_EXAMPLES)]
+    Attach(AttachArgs),
+    /// Asks a guest to let go of a device, and takes it away
+    #[command(after_help = life::DETACH_EXAMPLES)]
+    Detach(DetachArgs),
+    /// Asks a guest to give memory back to the host
+    #[command(after_help = life::BALLOON_EXAMPLES)]
+    Balloon(BalloonArgs),
+    /// Asks guests to go off, and waits until they have
+    ///
+    /// A guest with Ringfence's agent is asked through it; any other by the power button, which it may or may not heed.
+    #[command(after_help = life::STOP_EXAMPLES)]
+    Stop(StopArgs),
+    /// Ends machines at once, as if their plug were pulled
+    #[command(after_help = "\
+Examples:
+  ringfence kill web
+  ringfence kill $(ringfence ps --json | jq -r '.[].name')")]
+    Kill {
+        /// Their names: see `ringfence ps`
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<Name>,
+    },
+    /// Makes machines stand still
+    #[command(after_help = "\
+Examples:
+  ringfence pause web
+  ringfence resume web")]
+    Pause {
+        /// Their names: see `ringfence ps`
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<Name>,
+    },
+    /// Lets machines go on that were paused
+    #[command(after_help = "\
+Examples:
+  ringfence resume web")]
+    Resume {
+        /// Their names: see `ringfence ps`
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<Name>,
+    },
     /// Lists, fetches, checks and removes images
     #[command(after_help = image::EXAMPLES, arg_required_else_help = true)]
     Image {

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use backend::block::Spec;
 use clap::{Args, ValueEnum};
+use control::Name;
 
-use super::{NetArgs, duration, size};
+use super::{NetArgs, SharingArgs, SystemArgs, duration, size};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -18,9 +19,14 @@ Examples:
   ringfence run -t debian -- top                 a command that wants a terminal
   ringfence run debian --kernel ./bzImage -- uname -r
   ringfence run --kernel vmlinuz --initrd initrd.img --append 'console=ttyS0 panic=-1'
+  ringfence run debian-full                      a whole Debian, installed on a disk
+  ringfence run debian-full --keep web           the same, and what is written stays
+  ringfence run --disk cloud.qcow2,format=qcow2 --user me --ssh-key me.pub
   ringfence run --disk data.img debian -- sh -c 'mount /dev/vda /mnt && ls /mnt'
+  ringfence run --share .:src debian -- ls /mnt/src
   ringfence run --publish 8080:80 debian -- httpd -f -h /etc
   ringfence run --timeout 60 memtest86+          a kernel without anything else
+  ringfence run --detach --name web debian       in the background, for `ringfence exec web`
 
 ";
 
@@ -50,6 +56,30 @@ pub struct RunArgs {
     #[arg(short, long, value_name = "STRING")]
     pub append: Option<String>,
 
+    /// What other commands call the machine, see `ringfence ps` [default: a name by chance]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<Name>,
+
+    /// Runs the machine in the background, and prints its name once it runs
+    ///
+    /// `ringfence exec`, `console`, `stop` and others reach it by that name.
+    #[arg(short = 'D', long, conflicts_with_all = ["command", "tty", "stats", "trace", "perf_map"])]
+    pub detach: bool,
+
+    /// This is the process in the background.
+    #[arg(long, hide = true, requires = "detach")]
+    pub behind: bool,
+
+    /// Ends the machine when the guest reboots, instead of starting it anew
+    ///
+    /// With a command or a script a reboot always is the end.
+    #[arg(long)]
+    pub no_reboot: bool,
+
+    /// Gives the guest a balloon, by which it gives memory back: see `ringfence balloon`
+    #[arg(long)]
+    pub balloon: bool,
+
     /// The guest's memory
     #[arg(short, long, value_name = "SIZE", default_value = "512M", value_parser = size::parse)]
     pub memory: u64,
@@ -65,9 +95,17 @@ pub struct RunArgs {
     )]
     pub disk: Vec<Spec>,
 
+    /// Installed systems
+    #[command(flatten)]
+    pub system: SystemArgs,
+
     /// Its networks
     #[command(flatten)]
     pub net: NetArgs,
+
+    /// What it shares with the host
+    #[command(flatten)]
+    pub sharing: SharingArgs,
 
     /// How many virtual CPUs
     #[arg(short = 'c', long, value_name = "N", default_value_t = 1)]

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::Log;
+use super::{Log, Taps};
 
 /// Pieces of output under way to the loop. When they are not taken the port's thread waits, then the guest.
 const UNDER_WAY: usize = 4;
@@ -13,14 +13,15 @@ const UNDER_WAY: usize = 4;
 #[derive(Debug)]
 pub struct Sink {
     log: Option<Log>,
+    taps: Taps,
     output: Sender<Vec<u8>>,
 }
 
 impl Sink {
-    /// A sink, whose bytes also go to `log`, and what comes out of it.
-    pub fn new(log: Option<Log>) -> (Self, Receiver<Vec<u8>>) {
+    /// A sink, whose bytes also go to `log` and `taps`, and what comes out of it.
+    pub fn new(log: Option<Log>, taps: Taps) -> (Self, Receiver<Vec<u8>>) {
         let (output, end) = bounded(UNDER_WAY);
-        (Self { log, output }, end)
+        (Self { log, taps, output }, end)
     }
 }
 
@@ -33,6 +34,7 @@ impl Write for Sink {
             tracing::warn!(%error, path = %log.path().display(), "the console log ends here");
             self.log = None;
         }
+        self.taps.write(bytes);
         let _ = self.output.send(bytes.to_vec());
         Ok(bytes.len())
     }
@@ -50,7 +52,7 @@ mod tests {
     fn to_the_log_and_to_the_loop() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
-        let (mut sink, output) = Sink::new(Some(Log::create(&path).unwrap()));
+        let (mut sink, output) = Sink::new(Some(Log::create(&path).unwrap()), Taps::default());
         sink.write_all(b"Linux ").unwrap();
         sink.write_all(b"version\n").unwrap();
         drop(sink);
@@ -60,7 +62,7 @@ mod tests {
 
     #[test]
     fn without_anyone_who_listens_it_goes_on() {
-        let (mut sink, output) = Sink::new(None);
+        let (mut sink, output) = Sink::new(None, Taps::default());
         drop(output);
         for _ in 0..2 * UNDER_WAY {
             sink.write_all(b"Linux version\n").unwrap();

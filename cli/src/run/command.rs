@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use agent::{Command, TooLong, Variable};
+use agent::{Command, Reply, SessionId, TooLong, Variable};
 
 use super::boot::Boot;
 use super::ending::Ending;
@@ -23,7 +23,8 @@ pub struct Wish {
 }
 
 impl Wish {
-    fn command(self) -> Command {
+    /// What the agent is asked to run.
+    pub fn command(self) -> Command {
         let argv = match (self.argv.is_empty(), self.tty) {
             (false, _) => self.argv,
             (true, true) => vec!["/bin/sh".into(), "-l".into()],
@@ -41,16 +42,27 @@ impl Wish {
 /// The conversation.
 pub struct CommandTalk {
     session: Session,
+    wish: Wish,
+    /// Shows a boot.
+    boots: Box<dyn Fn() -> Boot>,
     boot: Option<Boot>,
+    /// Is the machine there for this command alone, and goes off with it?
+    owns_machine: bool,
 }
 
 impl CommandTalk {
-    /// Will run `wish` once the guest is up; `boot` shows the boot until then.
+    /// Will run `wish` under this number once the guest is up; what `boots` gives shows the boot until then.
     ///
     /// # Errors
     /// Where the command is too long.
-    pub fn new(wish: Wish, boot: Boot) -> Result<Self, TooLong> {
-        Ok(Self { session: Session::new(wish.command())?, boot: Some(boot) })
+    pub fn new(id: SessionId, wish: Wish, boots: Box<dyn Fn() -> Boot>) -> Result<Self, TooLong> {
+        let session = Session::new(id, wish.clone().command())?;
+        Ok(Self { session, wish, boot: Some(boots()), boots, owns_machine: true })
+    }
+
+    /// In a machine that goes on after the command.
+    pub fn beside_others(self) -> Self {
+        Self { owns_machine: false, ..self }
     }
 
     fn hear(&mut self, heard: Heard, actions: &mut Actions) {
@@ -66,12 +78,13 @@ impl CommandTalk {
             Heard::Stderr(bytes) => actions.write(Stream::Err, bytes),
             Heard::Exited(status) => actions.end(Ending::Guest(status.exit_code())),
             Heard::Failed { code, message } => actions.end(Ending::NotRun { code, message }),
+            Heard::Gone => actions.end(Ending::AgentGone),
             Heard::Version(version) => actions.end(Ending::AgentVersion(version)),
         }
     }
 
     fn send(&mut self, actions: &mut Actions) {
-        actions.com2.append(&mut self.session.take_outgoing());
+        actions.requests.extend(self.session.take_outgoing());
     }
 }
 
@@ -86,8 +99,12 @@ impl Talk for CommandTalk {
         false
     }
 
-    fn channel(&mut self, bytes: &[u8], actions: &mut Actions) {
-        for heard in self.session.hear(bytes) {
+    fn agent(&mut self, reply: Option<Reply>, actions: &mut Actions) {
+        let heard = match reply {
+            Some(reply) => self.session.hear(reply),
+            None => self.session.lose(),
+        };
+        if let Some(heard) = heard {
             self.hear(heard, actions);
         }
         self.send(actions);
@@ -124,8 +141,16 @@ impl Talk for CommandTalk {
         }
     }
 
+    fn restart(&mut self, id: SessionId) {
+        // It was not too long the first time.
+        if let Ok(session) = Session::new(id, self.wish.clone().command()) {
+            self.session = session;
+            self.boot = Some((self.boots)());
+        }
+    }
+
     fn leave(&mut self, actions: &mut Actions) -> bool {
-        if self.boot.is_some() {
+        if self.boot.is_some() || !self.owns_machine {
             return false;
         }
         self.session.power_off();
@@ -136,19 +161,17 @@ impl Talk for CommandTalk {
 
 #[cfg(test)]
 mod tests {
-    use agent::{Decoder, Message, Reply, Request, SessionId, Status, VERSION};
+    use agent::{Request, Status, VERSION};
 
     use super::*;
 
     fn talk() -> CommandTalk {
         let wish = Wish { argv: vec!["sh".into(), "-c".into(), "exit 7".into()], tty: false };
-        CommandTalk::new(wish, Boot::Console { dim: false, shown: false }).unwrap()
+        CommandTalk::new(SessionId(1), wish, Box::new(|| Boot::Console { dim: false, shown: false })).unwrap()
     }
 
     fn say(talk: &mut CommandTalk, actions: &mut Actions, reply: &Reply) {
-        let mut bytes = Vec::new();
-        reply.encode(&mut bytes).unwrap();
-        talk.channel(&bytes, actions);
+        talk.agent(Some(reply.clone()), actions);
     }
 
     #[test]
@@ -166,14 +189,9 @@ mod tests {
         say(&mut talk, &mut actions, &Reply::Exited { session, status: Status::Signal(9) });
         assert_eq!(actions.ending, Some(Ending::Guest(137)));
         assert!(talk.leave(&mut actions));
-        let mut decoder = Decoder::<Request>::new();
-        decoder.push(&actions.com2);
-        let mut requests = Vec::new();
-        while let Some(request) = decoder.next().unwrap() {
-            requests.push(request);
-        }
+        let requests: Vec<_> = actions.requests.into_iter().collect();
         assert!(
-            matches!(&requests[1], Request::Start { command, .. } if command.argv.len() == 3 && command.tty.is_none())
+            matches!(&requests[0], Request::Start { command, .. } if command.argv.len() == 3 && command.tty.is_none())
         );
         assert_eq!(requests.last(), Some(&Request::PowerOff));
     }
@@ -182,9 +200,19 @@ mod tests {
     fn a_guest_that_has_not_started_is_not_asked_to_go() {
         let (mut talk, mut actions) = (talk(), Actions::default());
         assert!(!talk.signal(2, &mut actions) && !talk.leave(&mut actions));
-        assert!(actions.com2.is_empty());
+        assert!(actions.requests.is_empty());
         say(&mut talk, &mut actions, &Reply::Hello { version: VERSION + 1 });
         assert_eq!(actions.ending, Some(Ending::AgentVersion(VERSION + 1)));
+    }
+
+    #[test]
+    fn in_a_machine_that_goes_on_the_end_is_the_commands_own() {
+        let (mut talk, mut actions, session) = (talk().beside_others(), Actions::default(), SessionId(1));
+        say(&mut talk, &mut actions, &Reply::Hello { version: VERSION });
+        say(&mut talk, &mut actions, &Reply::Started { session, pid: 2 });
+        talk.agent(None, &mut actions);
+        assert_eq!(actions.ending, Some(Ending::AgentGone));
+        assert!(!talk.leave(&mut actions) && !actions.requests.contains(&Request::PowerOff));
     }
 
     #[test]

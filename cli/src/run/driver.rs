@@ -11,13 +11,17 @@
 //! does, no more is taken from the guest that would make more, so nothing grows without bound.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded, never, select};
+use agent::Reply;
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, never, select};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGPIPE, SIGWINCH};
 
 use super::ending::Ending;
+use super::status::Status;
 use super::talk::{Actions, Talk};
+use crate::channel::Line;
 use crate::console::{Lines, Sign};
 use crate::message;
 use crate::output::{Chunk, Output, Stream};
@@ -31,22 +35,31 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_millis(5);
 /// Bytes under way to a port that holds 64 KiB itself; more input is not read, and what is typed all the same is lost.
 const UNDER_WAY: usize = 64 << 10;
+/// Requests under way to the agent; as for bytes.
+const REQUESTS: usize = 64;
+/// How long the last words of the agent may be on their way here when the machine is off already.
+const LAST_REPLIES: Duration = Duration::from_millis(250);
 
 /// Sends to a serial port of the guest's; gives how many bytes were taken, the first ones.
-pub type Port = Box<dyn FnMut(&[u8]) -> usize>;
+pub type Port = Box<dyn FnMut(&[u8]) -> usize + Send>;
+
+/// Starts the machine anew. Gives the way to its agent, or what failed.
+pub type Restart = Box<dyn FnMut() -> Result<Line, String>>;
 
 /// The machine, as the loop needs it.
 pub struct Guest {
     /// What COM1 writes.
     pub console: Receiver<Vec<u8>>,
-    /// What COM2 writes.
-    pub channel: Receiver<Vec<u8>>,
-    /// COM1 and COM2.
-    pub ports: [Port; 2],
+    /// The way to its agent.
+    pub agent: Option<Line>,
+    /// COM1.
+    pub com1: Port,
     /// Stops the machine.
     pub stop: Box<dyn Fn()>,
     /// How the machine went off, once it is.
     pub off: Receiver<Ending>,
+    /// Starts it anew when the guest has reset it; `None` if that is its end.
+    pub restart: Option<Restart>,
 }
 
 /// The user, as the loop needs him.
@@ -55,6 +68,8 @@ pub struct User {
     pub input: Receiver<Vec<u8>>,
     /// Signals to us.
     pub signals: Receiver<i32>,
+    /// Endings that somebody else asks for.
+    pub orders: Receiver<Ending>,
     /// Where output goes.
     pub output: Output,
     /// His terminal, if every key is the guest's.
@@ -94,9 +109,11 @@ pub struct Driver {
     guest: Guest,
     user: User,
     talk: Box<dyn Talk>,
+    status: Arc<Status>,
     actions: Actions,
     lines: Lines,
     phase: Phase,
+    boot: Duration,
     boot_until: Instant,
     until: Option<Instant>,
     panic: Option<(String, Instant)>,
@@ -109,17 +126,18 @@ pub struct Driver {
 
 impl Driver {
     /// A loop that is about to start; the limits count from now.
-    pub fn new(guest: Guest, user: User, talk: Box<dyn Talk>, limits: Limits) -> Self {
+    pub fn new(guest: Guest, user: User, talk: Box<dyn Talk>, status: Arc<Status>, limits: Limits) -> Self {
         let now = Instant::now();
         Self {
             guest,
             user,
             talk,
+            status,
             actions: Actions::default(),
             lines: Lines::default(),
             phase: Phase::Running,
-            // Beyond what the clock can tell is as good as never.
-            boot_until: now.checked_add(limits.boot).unwrap_or(now + Duration::from_secs(u32::MAX.into())),
+            boot: limits.boot,
+            boot_until: after(limits.boot),
             until: limits.whole.and_then(|whole| now.checked_add(whole)),
             panic: None,
             interrupted: false,
@@ -134,6 +152,7 @@ impl Driver {
             self.look_at_the_clock();
             self.proceed();
             self.feed();
+            self.status.set_started(self.talk.has_started());
             if self.phase == Phase::Off && (self.actions.output.is_empty() || self.hasty) {
                 break;
             }
@@ -197,11 +216,17 @@ impl Driver {
 
     /// Passes on to the guest what it takes.
     fn feed(&mut self) {
-        let [com1, com2] = &mut self.guest.ports;
-        for (port, bytes) in [(com1, &mut self.actions.com1), (com2, &mut self.actions.com2)] {
-            if !bytes.is_empty() {
-                let taken = port(bytes).min(bytes.len());
-                bytes.drain(..taken);
+        let com1 = &mut self.actions.com1;
+        if !com1.is_empty() {
+            let taken = (self.guest.com1)(com1).min(com1.len());
+            com1.drain(..taken);
+        }
+        let requests = &mut self.actions.requests;
+        while let Some(request) = requests.pop_front() {
+            let Some(line) = &self.guest.agent else { continue };
+            if let Err(TrySendError::Full(request)) = line.requests.try_send(request) {
+                requests.push_front(request);
+                break;
             }
         }
     }
@@ -210,7 +235,7 @@ impl Driver {
     fn next_deadline(&self) -> Instant {
         let now = Instant::now();
         let mut next = now + Duration::from_secs(3600);
-        if !self.actions.com1.is_empty() || !self.actions.com2.is_empty() {
+        if !self.actions.com1.is_empty() || !self.actions.requests.is_empty() {
             next = now + RETRY;
         }
         match self.phase {
@@ -225,25 +250,29 @@ impl Driver {
     }
 
     fn wait(&mut self) {
-        let (no_bytes, no_ending) = (never(), never());
+        let (no_bytes, no_reply, no_ending) = (never(), never(), never());
         let stuck = !self.actions.output.is_empty() && !self.hasty;
         let running = self.phase == Phase::Running;
         let is_off = self.phase == Phase::Off;
         let take_console = !(is_off || stuck && self.talk.console_is_output());
-        let take_channel = !(is_off || stuck);
+        let agent = self.guest.agent.as_ref().filter(|_| !(is_off || stuck));
         let take_input = running && (self.user.raw.is_some() || self.talk.wants_input() && self.has_room());
         let console = if take_console { &self.guest.console } else { &no_bytes }.clone();
-        let channel = if take_channel { &self.guest.channel } else { &no_bytes }.clone();
+        let agent = agent.map_or(&no_reply, |line| &line.replies).clone();
         let input = if take_input { &self.user.input } else { &no_bytes }.clone();
         let off = if is_off { &no_ending } else { &self.guest.off }.clone();
         let output = if stuck { &self.user.output.chunks } else { &self.nowhere.0 }.clone();
         let failed = self.user.output.failed.clone();
         select! {
             recv(console) -> bytes => self.hear_console(bytes.ok()),
-            recv(channel) -> bytes => self.hear_channel(bytes.ok()),
+            recv(agent) -> reply => self.hear_agent(reply.ok()),
             recv(off) -> ending => self.went_off(ending.unwrap_or(Ending::Vanished)),
             recv(input) -> bytes => self.hear_user(bytes.ok()),
             recv(self.user.signals) -> signal => self.hear_signal(signal.unwrap_or(SIGHUP)),
+            recv(self.user.orders) -> ending => match ending {
+                Ok(ending) => self.end_hastily(ending),
+                Err(_) => self.user.orders = never(),
+            },
             recv(failed) -> failure => if let Ok((stream, error)) = failure { self.output_failed(stream, error) },
             send(output, self.actions.output.pop_front().unwrap_or(Chunk { stream: Stream::Out, bytes: vec![] })) -> _ => {}
             default(self.next_deadline().saturating_duration_since(Instant::now())) => {}
@@ -251,7 +280,7 @@ impl Driver {
     }
 
     fn has_room(&self) -> bool {
-        self.actions.com1.len() < UNDER_WAY && self.actions.com2.len() < UNDER_WAY
+        self.actions.com1.len() < UNDER_WAY && self.actions.requests.len() < REQUESTS
     }
 
     fn hear_console(&mut self, bytes: Option<Vec<u8>>) {
@@ -269,11 +298,11 @@ impl Driver {
         self.discard();
     }
 
-    fn hear_channel(&mut self, bytes: Option<Vec<u8>>) {
-        match bytes {
-            Some(bytes) => self.talk.channel(&bytes, &mut self.actions),
-            None => self.guest.channel = never(),
+    fn hear_agent(&mut self, reply: Option<Reply>) {
+        if reply.is_none() {
+            self.guest.agent = None;
         }
+        self.talk.agent(reply, &mut self.actions);
         self.discard();
     }
 
@@ -283,16 +312,52 @@ impl Driver {
         }
     }
 
-    /// The machine is off. What it said before that counts first.
+    /// The machine is off. What it said before that counts first, and a guest that was up may start anew.
     fn went_off(&mut self, ending: Ending) {
         while let Ok(bytes) = self.guest.console.try_recv() {
             self.hear_console(Some(bytes));
         }
-        while let Ok(bytes) = self.guest.channel.try_recv() {
-            self.hear_channel(Some(bytes));
+        self.hear_last_replies();
+        if ending == Ending::Reset && self.may_restart() && self.restart() {
+            return;
         }
         self.actions.end(ending);
         self.phase = Phase::Off;
+    }
+
+    /// Not when the run is over, and not after a panic, which the user should hear of.
+    fn may_restart(&self) -> bool {
+        let goes_on = self.phase == Phase::Running && self.actions.ending.is_none();
+        goes_on && self.panic.is_none() && self.talk.has_started()
+    }
+
+    fn restart(&mut self) -> bool {
+        let Some(restart) = &mut self.guest.restart else { return false };
+        match restart() {
+            Ok(line) => {
+                self.talk.restart(line.id);
+                self.guest.agent = Some(line);
+                self.lines = Lines::default();
+                self.boot_until = after(self.boot);
+                self.status.reboots();
+                true
+            }
+            Err(error) => {
+                self.actions.end(Ending::Host(error));
+                false
+            }
+        }
+    }
+
+    /// What the agent said before the end is on its way through the hub's thread.
+    fn hear_last_replies(&mut self) {
+        let until = Instant::now() + LAST_REPLIES;
+        while let Some(line) = self.guest.agent.as_ref().filter(|_| self.actions.ending.is_none()) {
+            match line.replies.recv_deadline(until) {
+                Ok(reply) => self.hear_agent(Some(reply)),
+                Err(_) => break,
+            }
+        }
     }
 
     fn hear_user(&mut self, bytes: Option<Vec<u8>>) {
@@ -359,6 +424,12 @@ impl Driver {
             self.actions.end(Ending::Signal(SIGPIPE));
         }
     }
+}
+
+/// So long from now; beyond what the clock can tell is as good as never.
+fn after(span: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(span).unwrap_or(now + Duration::from_secs(u32::MAX.into()))
 }
 
 /// Waits until the thread that writes has ended, or the user has had enough.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use humantime::format_duration;
 use machine::Outcome;
+use signal_hook::consts::SIGKILL;
 
 use super::driver::Finished;
 use crate::exit::{Exit, by_signal};
@@ -29,8 +30,12 @@ pub enum Ending {
     },
     /// The guest's agent speaks another version of the protocol.
     AgentVersion(u16),
+    /// The guest's agent, and with it the command, is gone: the guest, or its agent, started anew.
+    AgentGone,
     /// The user left.
     Left,
+    /// Somebody pulled the plug.
+    Killed,
     /// A signal to us.
     Signal(i32),
     /// Our output cannot be written.
@@ -97,6 +102,7 @@ impl Context {
         let failure = match (ending, panic) {
             (Ending::Guest(status), _) => return Ok(status),
             (Ending::Left, _) => return Ok(0),
+            (Ending::Killed, _) => return Ok(by_signal(SIGKILL)),
             (Ending::Signal(signal), _) => return Ok(by_signal(signal)),
             (Ending::DebugExit(PASSED), _) if self.selftest => return Ok(0),
             (Ending::DebugExit(code), _) if !(self.selftest && code == FAILED) => return Ok(code),
@@ -108,6 +114,9 @@ impl Context {
                 let text =
                     format!("the agent in the image speaks version {version} of its protocol, not {ours}");
                 return Err(Failure::host(text).hint("run `ringfence image pull` for the image"));
+            }
+            (Ending::AgentGone, None) => {
+                Failure::new(Exit::WentOff, "the guest's agent went away before the command ended")
             }
             (Ending::Output(stream, error), _) => {
                 let name = match stream {
@@ -204,6 +213,7 @@ mod tests {
         }
         assert_eq!(concluded(&context(), Ending::Signal(2), None, false).unwrap(), 130);
         assert_eq!(concluded(&context(), Ending::Left, None, true).unwrap(), 0);
+        assert_eq!(concluded(&context(), Ending::Killed, None, true).unwrap(), 137);
         assert_eq!(concluded(&context(), Ending::DebugExit(33), None, true).unwrap(), 33);
     }
 

@@ -8,6 +8,7 @@
 //! with our agent ([`command`]), guests whose serial port is the terminal ([`serial`]) and guests that take a command
 //! on the kernel's command line ([`exec`]); [`ending`] is what comes of it.
 
+mod background;
 mod boot;
 mod command;
 mod devices;
@@ -16,19 +17,32 @@ mod ending;
 mod exec;
 mod files;
 mod host_memory;
+mod idle;
+mod image_disk;
+mod installing;
 mod plan;
+mod remote;
 mod serial;
+mod served;
+mod sharing;
 mod stats;
+mod status;
+mod system;
 mod talk;
 mod vm;
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
 use std::time::Instant;
 
+use agent::SessionId;
+use control::{Claim, Name, Registry, Server};
+use crossbeam_channel::{bounded, never};
 use engine::EngineError;
 use machine::BuildError;
 
 use crate::args::{RunArgs, show_size};
+use crate::channel::{AgentPort, Channel};
 use crate::console::{Lines, Log};
 use crate::failure::Failure;
 use crate::output::Output;
@@ -38,12 +52,17 @@ use crate::{input, message, signals};
 
 use boot::Boot;
 use command::CommandTalk;
-use driver::{Driver, Limits, User};
+use driver::{Driver, Limits, Restart, User};
 use ending::Context;
 use exec::ExecTalk;
+use idle::IdleTalk;
+pub use installing::Installing;
 use plan::{Plan, SELFTEST, Way};
+pub use remote::exec;
 use serial::SerialTalk;
+use served::{Bay, Identity, Layout, Served};
 use stats::Stats;
+use status::Status;
 use talk::Talk;
 use vm::Machine;
 
@@ -52,9 +71,16 @@ use vm::Machine;
 /// # Errors
 /// What the user is to be told instead.
 pub fn run(args: &RunArgs) -> Result<u8, Failure> {
-    let Plan { name, config, images, way } = plan::plan(args)?;
-    let interactive = is_interactive(&way);
-    let plugs = devices::plugs(args)?;
+    if args.detach && !args.behind {
+        return background::start();
+    }
+    let claim = claim(args)?;
+    let Plan { name, config, images, disks, way } = plan::plan(args)?;
+    let interactive = is_interactive(&way) && !args.detach;
+    let (port, wire) = AgentPort::open().map_err(cannot("make a port for the guest's agent"))?;
+    let (fittings, balloon) = devices::fittings(args, &disks, port)?;
+    let (plugs, layout) = Layout::of(fittings);
+    let again = may_reboot(args, &way, &name).then(|| images.clone());
     let log = open_log(args, &name)?;
     let context = Context {
         timeout: args.timeout,
@@ -66,25 +92,98 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     let engine = vm::engine(args.engine, &config);
     let machine =
         Machine::build(config, images, plugs, &*engine, log).map_err(|error| explain(error, &name))?;
+    let (machine, com2) = machine.with_wire();
+    let channel = Channel::start(com2.into_iter().chain([wire]).collect())
+        .map_err(cannot("start the agent's thread"))?;
+    let line = channel.open();
     let signals = signals::listen().map_err(cannot("listen to signals"))?;
     if interactive {
         announce(args, &name, engine.name());
     }
-    let talk = talk(way, &name, interactive)?;
-    let input = input::listen().map_err(cannot("read standard input"))?;
+    let status = Arc::new(Status::new());
+    let (order, orders) = bounded(1);
+    let identity = Identity {
+        name: claim.as_ref().map_or_else(Name::by_chance, |claim| claim.name().clone()),
+        image: name.clone(),
+        engine: engine.name(),
+        has_agent: matches!(way, Way::Agent(_)),
+        detached: args.detach,
+        console_log: context.log.clone(),
+    };
+    let vm = Arc::clone(machine.vm());
+    let served = Served {
+        identity,
+        bay: Bay::new(Arc::clone(&vm), layout),
+        vm,
+        balloon,
+        channel: channel.clone(),
+        taps: machine.taps(),
+        status: Arc::clone(&status),
+        orders: order,
+    };
+    let talk = match args.detach {
+        true => Box::new(IdleTalk::new(matches!(way, Way::Agent(_)))),
+        false => talk(way, line.id, &name, interactive)?,
+    };
+    let input = match args.detach {
+        true => never(),
+        false => input::listen().map_err(cannot("read standard input"))?,
+    };
     let output = Output::start().map_err(cannot("write standard output"))?;
     let raw = interactive.then(Raw::enter).transpose().map_err(cannot("set the terminal to raw mode"))?;
-    let user = User { input, signals, output, raw };
+    let user = User { input, signals, orders, output, raw };
     let limits = Limits { boot: args.boot_timeout, whole: args.timeout };
     let began = Instant::now();
-    let (guest, view) = machine.start().map_err(cannot("start the machine's thread"))?;
-    let finished = Driver::new(guest, user, talk, limits).run();
+    let (mut guest, view) = machine.start().map_err(cannot("start the machine's thread"))?;
+    guest.agent = Some(line);
+    guest.restart = again.map(|images| -> Restart {
+        let view = view.clone();
+        Box::new(move || view.restart(&images).map(|()| channel.open()))
+    });
+    let machine_name = served.identity.name.clone();
+    let server = serve(claim, served)?;
+    if args.detach {
+        background::leave(&machine_name, &name).map_err(cannot("leave the terminal"))?;
+    }
+    let finished = Driver::new(guest, user, talk, status, limits).run();
+    drop(server);
     tracing::debug!(?finished, "the run is over");
     if args.stats {
         let stats = Stats::new(engine.name(), began.elapsed(), view.statistics(), view.details());
         print_stats(&stats, args.json);
     }
     context.conclude(finished)
+}
+
+/// Does a reset by the guest start it anew? A command or script would be run twice, so there it ends the run.
+fn may_reboot(args: &RunArgs, way: &Way, name: &str) -> bool {
+    let runs_once = match way {
+        Way::Agent(wish) => !(wish.argv.is_empty() && (wish.tty || args.detach)),
+        Way::Exec => true,
+        Way::Serial | Way::Shell => name == SELFTEST,
+    };
+    !args.no_reboot && !runs_once
+}
+
+/// Takes the machine's name. A name that the user gave must be had; without one, a machine is as well not found.
+fn claim(args: &RunArgs) -> Result<Option<Claim>, Failure> {
+    let registry = Registry::open();
+    match &args.name {
+        Some(name) => Ok(Some(registry?.claim(name)?)),
+        None => match registry.and_then(|registry| registry.claim_any()) {
+            Ok(claim) => Ok(Some(claim)),
+            Err(error) => {
+                message::note(format_args!("`ringfence ps` will not know of this machine: {error}"));
+                Ok(None)
+            }
+        },
+    }
+}
+
+/// Lets other commands reach the machine.
+fn serve(claim: Option<Claim>, served: Served) -> Result<Option<Server>, Failure> {
+    let start = |claim| Server::start(claim, Arc::new(served));
+    claim.map(start).transpose().map_err(cannot("listen at the control socket"))
 }
 
 /// Is every key the guest's?
@@ -96,14 +195,15 @@ fn is_interactive(way: &Way) -> bool {
     }
 }
 
-fn talk(way: Way, name: &str, interactive: bool) -> Result<Box<dyn Talk>, Failure> {
-    let boot = || match interactive {
+fn talk(way: Way, id: SessionId, name: &str, interactive: bool) -> Result<Box<dyn Talk>, Failure> {
+    let name = name.to_owned();
+    let boot = move || match interactive {
         true if message::is_quiet() || !io::stdout().is_terminal() => Boot::Silent,
         true => Boot::Console { dim: takes_colour(), shown: false },
-        false => Boot::Line { line: Booting::show(name), lines: Lines::default() },
+        false => Boot::Line { line: Booting::show(&name), lines: Lines::default() },
     };
     Ok(match way {
-        Way::Agent(wish) => Box::new(CommandTalk::new(wish, boot()).map_err(Failure::usage)?),
+        Way::Agent(wish) => Box::new(CommandTalk::new(id, wish, Box::new(boot)).map_err(Failure::usage)?),
         Way::Exec => Box::new(ExecTalk::new(boot())),
         Way::Serial => Box::new(SerialTalk::plain()),
         Way::Shell => Box::new(SerialTalk::shell()),

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
-use agent::Network;
+use agent::{Network, SHARE_WORD};
 use backend::net::{Kind, user};
 use images::{Image, Recipe, Store, Userspace};
 use machine::firmware::MOST_VCPUS;
@@ -15,9 +15,10 @@ use super::command::Wish;
 use super::exec;
 use super::files;
 use super::host_memory;
+use super::image_disk::ImageDisk;
 use crate::args::{RunArgs, show_size};
 use crate::failure::Failure;
-use crate::{message, progress};
+use crate::{image, message, progress};
 
 /// The image that boots unless the user names one.
 const DEFAULT: &str = "debian";
@@ -48,6 +49,8 @@ pub struct Plan {
     pub config: VmConfig,
     /// Its files.
     pub images: Images,
+    /// The image's own disk.
+    pub disk: Option<ImageDisk>,
     /// How to talk with it.
     pub way: Way,
 }
@@ -78,7 +81,7 @@ pub fn plan(args: &RunArgs) -> Result<Plan, Failure> {
         (Some(SELFTEST), _) => Err(Failure::usage(
             "`selftest` is a kernel without user space: it takes no --kernel and no command",
         )),
-        (Some(name), kernel) => of_image(args, pull_named(name)?, kernel, initrd),
+        (Some(name), kernel) => of_image(args, named(name)?, kernel, initrd),
     }
 }
 
@@ -116,11 +119,13 @@ fn pull(name: &str) -> images::Result<Image> {
     Store::open_default()?.ensure(recipe, embedded::AGENT, &mut *progress::of_a_pull())
 }
 
-fn pull_named(name: &str) -> Result<Image, Failure> {
-    pull(name).map_err(|error| match Path::new(name).is_file() {
-        true => Failure::from(error).hint(format!("to boot a kernel file: ringfence run --kernel {name}")),
-        false => error.into(),
-    })
+fn named(name: &str) -> Result<Image, Failure> {
+    match image::obtain(name) {
+        Err(failure) if Path::new(name).is_file() => {
+            Err(failure.hint(format!("to boot a kernel file: ringfence run --kernel {name}")))
+        }
+        obtained => obtained,
+    }
 }
 
 fn config(args: &RunArgs, command_line: String) -> VmConfig {
@@ -157,6 +162,7 @@ fn of_selftest(args: &RunArgs) -> Plan {
         name: SELFTEST.to_owned(),
         config: config(args, args.append.clone().unwrap_or_default()),
         images: Images { kernel: selftest::KERNEL.into(), ..Images::default() },
+        disk: None,
         way: Way::Serial,
     }
 }
@@ -171,7 +177,7 @@ fn of_files(args: &RunArgs, kernel: Vec<u8>, initrd: Option<Vec<u8>>) -> Result<
         (None, _) => LINUX.to_owned(),
     };
     let images = Images { kernel: kernel.into(), initrd: initrd.map(Into::into), ..Images::default() };
-    Ok(Plan { name, config: config(args, command_line), images, way: Way::Serial })
+    Ok(Plan { name, config: config(args, command_line), images, disk: None, way: Way::Serial })
 }
 
 /// A kernel of the user's goes with the image's user space; an initial RAM disk of his is another user space.
@@ -181,13 +187,16 @@ fn of_image(
     kernel: Option<Vec<u8>>,
     initrd: Option<Vec<u8>>,
 ) -> Result<Plan, Failure> {
-    let Image { manifest, kernel: stored, initrd: own } = image;
+    let Image { manifest, kernel: stored, initrd: own, disk } = image;
     let userspace = if initrd.is_some() { Userspace::None } else { manifest.userspace };
     let mut command_line = manifest.command_line;
-    if userspace != Userspace::None
+    if matches!(userspace, Userspace::Agent | Userspace::Shell)
         && let Some(network) = network(args)
     {
         command_line = format!("{command_line} {}{network}", Network::WORD);
+    }
+    if userspace != Userspace::None {
+        command_line.extend(args.sharing.share.iter().map(|spec| format!(" {SHARE_WORD}{}", spec.tag)));
     }
     if let Some(append) = &args.append {
         command_line = format!("{command_line} {append}");
@@ -202,7 +211,8 @@ fn of_image(
             command_line = exec::command_line(&command_line, &args.command)?;
             Way::Exec
         }
-        (Userspace::None, true) => Way::Serial,
+        (Userspace::System, false) => Way::Agent(Wish { argv: args.command.clone(), tty: args.tty }),
+        (Userspace::System | Userspace::None, true) => Way::Serial,
         (Userspace::None, false) => {
             let text = format!("`{}` has no user space of ours to run a command in", manifest.name);
             return Err(Failure::usage(text).hint("`ringfence image list` tells which images have"));
@@ -213,7 +223,8 @@ fn of_image(
         initrd: initrd.or(own).map(Into::into),
         ..Images::default()
     };
-    Ok(Plan { name: manifest.name, config: config(args, command_line), images, way })
+    let disk = disk.map(|disk| ImageDisk::new(disk)).transpose()?;
+    Ok(Plan { name: manifest.name, config: config(args, command_line), images, disk, way })
 }
 
 #[cfg(test)]

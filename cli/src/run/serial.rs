@@ -1,5 +1,7 @@
 //! A guest whose first serial port is the terminal: our kernel of choice, a microkernel, a shell on the console.
 
+use agent::SessionId;
+
 use super::ending::Ending;
 use super::talk::{Actions, Talk};
 use crate::console::{Lines, Sign};
@@ -71,6 +73,10 @@ impl Talk for SerialTalk {
 
     fn has_started(&self) -> bool {
         !self.shell || self.reached
+    }
+
+    fn restart(&mut self, _: SessionId) {
+        (self.reached, self.lines) = (false, Lines::default());
     }
 
     fn leave(&mut self, _: &mut Actions) -> bool {

@@ -5,6 +5,8 @@
 
 use std::collections::VecDeque;
 
+use agent::{Reply, Request, SessionId};
+
 use super::ending::Ending;
 use crate::output::{Chunk, Stream};
 
@@ -15,8 +17,8 @@ pub struct Actions {
     pub output: VecDeque<Chunk>,
     /// To be sent to the guest's first serial port.
     pub com1: Vec<u8>,
-    /// To be sent to its second.
-    pub com2: Vec<u8>,
+    /// To be said to its agent.
+    pub requests: VecDeque<Request>,
     /// The run is over; the first one counts.
     pub ending: Option<Ending>,
 }
@@ -44,8 +46,8 @@ pub trait Talk {
     /// Must the console wait while our output is stuck? Otherwise it is taken all the same.
     fn console_is_output(&self) -> bool;
 
-    /// The agent's channel (COM2) wrote.
-    fn channel(&mut self, _bytes: &[u8], _actions: &mut Actions) {}
+    /// The agent said this; `None` where it never will say anything any more.
+    fn agent(&mut self, _reply: Option<Reply>, _actions: &mut Actions) {}
 
     /// There is this input.
     fn input(&mut self, bytes: &[u8], actions: &mut Actions);
@@ -66,6 +68,9 @@ pub trait Talk {
 
     /// The window has another size.
     fn resized(&mut self, _actions: &mut Actions) {}
+
+    /// The guest starts anew; what is to be run in it goes by this number.
+    fn restart(&mut self, _id: SessionId) {}
 
     /// The run is over: asks the guest to go off by itself. False if that is not worth waiting for.
     fn leave(&mut self, actions: &mut Actions) -> bool;

@@ -16,7 +16,8 @@ use translate::Translator;
 use super::driver::{Guest, Port};
 use super::ending::Ending;
 use crate::args::EngineChoice;
-use crate::console::{Log, Sink};
+use crate::channel::Wire;
+use crate::console::{Log, Sink, Taps};
 
 /// The engine of this choice for a machine.
 pub fn engine(choice: EngineChoice, config: &VmConfig) -> Box<dyn Engine> {
@@ -31,11 +32,17 @@ pub fn engine(choice: EngineChoice, config: &VmConfig) -> Box<dyn Engine> {
 pub struct Machine {
     vm: Arc<Vm>,
     guest: Guest,
+    com2: Option<Wire>,
+    taps: Taps,
     off: crossbeam_channel::Sender<Ending>,
 }
 
-/// A look at a machine that may have ended.
-pub struct View(Arc<Vm>);
+/// A look at a machine that may have ended, and a hand on one that has.
+#[derive(Clone)]
+pub struct View {
+    vm: Arc<Vm>,
+    again: crossbeam_channel::Sender<()>,
+}
 
 impl Machine {
     /// Builds a machine with these devices whose COM1 is also written to `log`.
@@ -49,8 +56,9 @@ impl Machine {
         engine: &dyn Engine,
         log: Option<Log>,
     ) -> Result<Self, BuildError> {
-        let (com1, console) = Sink::new(log);
-        let (com2, channel) = Sink::new(None);
+        let taps = Taps::default();
+        let (com1, console) = Sink::new(log, taps.clone());
+        let (com2, channel) = Sink::new(None, Taps::default());
         let wires = Wires {
             consoles: [Some(Box::new(com1)), Some(Box::new(com2)), None, None],
             functions,
@@ -58,13 +66,15 @@ impl Machine {
         };
         let vm = Arc::new(Vm::new(config, images, wires, engine)?);
         let (off, off_end) = bounded(1);
-        let ports = [0, 1].map(|index| port(vm.console_input(index)));
+        let com2 =
+            Some(Wire { from_guest: channel, to_guest: port(vm.console_input(1)), taken: Box::new(|| ()) });
+        let com1 = port(vm.console_input(0));
         let stop = Box::new({
             let vm = Arc::clone(&vm);
             move || vm.stop()
         });
-        let guest = Guest { console, channel, ports, stop, off: off_end };
-        Ok(Self { vm, guest, off })
+        let guest = Guest { console, agent: None, com1, stop, off: off_end, restart: None };
+        Ok(Self { vm, guest, com2, taps, off })
     }
 
     /// Starts it.
@@ -72,29 +82,62 @@ impl Machine {
     /// # Errors
     /// Where the host gives no thread.
     pub fn start(self) -> io::Result<(Guest, View)> {
-        let Self { vm, guest, off } = self;
-        let view = View(Arc::clone(&vm));
+        let Self { vm, guest, com2: _, taps: _, off } = self;
+        let (again, go) = bounded(1);
+        let view = View { vm: Arc::clone(&vm), again };
         thread::Builder::new().name("vcpu0".to_owned()).spawn(move || {
-            let ending = match vm.run() {
-                Ok(outcome) => outcome.into(),
-                Err(error) => Ending::Host(error.to_string()),
-            };
-            // Nobody waits for it where the user was in haste.
-            let _ = off.send(ending);
+            loop {
+                let ending = match vm.run() {
+                    Ok(outcome) => outcome.into(),
+                    Err(error) => Ending::Host(error.to_string()),
+                };
+                // Nobody waits for it where the user was in haste.
+                if off.send(ending).is_err() || go.recv().is_err() {
+                    return;
+                }
+            }
         })?;
         Ok((guest, view))
     }
 }
 
+impl Machine {
+    /// The second serial port's wire, and the machine without it.
+    pub fn with_wire(mut self) -> (Self, Option<Wire>) {
+        let wire = self.com2.take();
+        (self, wire)
+    }
+
+    /// Those who watch its console.
+    pub fn taps(&self) -> Taps {
+        self.taps.clone()
+    }
+
+    /// The machine itself.
+    pub fn vm(&self) -> &Arc<Vm> {
+        &self.vm
+    }
+}
+
 impl View {
+    /// Lets a machine that has ended begin anew.
+    ///
+    /// # Errors
+    /// As [`Vm::restart`], in words.
+    pub fn restart(&self, images: &Images) -> Result<(), String> {
+        self.vm.restart(images).map_err(|error| format!("the machine cannot start anew: {error}"))?;
+        // Its thread waits for this.
+        self.again.send(()).map_err(|_| "the machine's thread is gone".to_owned())
+    }
+
     /// The engine's own further counters of each vCPU.
     pub fn details(&self) -> Vec<Vec<(String, u64)>> {
-        self.0.details()
+        self.vm.details()
     }
 
     /// Each vCPU's counters.
     pub fn statistics(&self) -> Vec<Statistics> {
-        self.0.statistics()
+        self.vm.statistics()
     }
 }
 

@@ -29,6 +29,7 @@ mod command;
 mod debian;
 mod failure;
 mod status;
+mod target;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,7 +38,12 @@ use crate::progress::{Amount, Progress};
 use crate::{Error, Result};
 pub use answer::Candidate;
 use command::Tool;
+pub(crate) use debian::KEYS;
 use failure::explain;
+pub use target::Target;
+
+/// How much of what apt tells about packages is looked at, in bytes.
+const MAX_STANZAS: usize = 64 << 20;
 
 /// A Debian architecture that images are made from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +71,7 @@ pub struct Apt {
     root: PathBuf,
     sources: Option<PathBuf>,
     /// What people call the sources.
-    label: &'static str,
+    label: String,
     /// Why the last update failed, in part or as a whole.
     stale: Option<Error>,
 }
@@ -82,7 +88,7 @@ impl Apt {
             let path = root.join(name);
             fs::write(&path, content).map_err(|e| Error::io("write", &path, e))?;
         }
-        Ok(Self { arch, root: root.to_owned(), sources: None, label: "", stale: None })
+        Ok(Self { arch, root: root.to_owned(), sources: None, label: String::new(), stale: None })
     }
 
     /// Uses the sources in the file `list` (sources.list(5)) instead of the host's.
@@ -95,7 +101,12 @@ impl Apt {
     /// used with these.
     pub fn with_debian_12(self) -> Result<Option<Self>> {
         let sources = debian::sources(&self.root)?;
-        Ok(sources.map(|list| Self { label: "Debian 12, ", ..self.with_sources(&list) }))
+        Ok(sources.map(|list| self.with_sources(&list).called("Debian 12")))
+    }
+
+    /// What people are to call the sources.
+    pub(crate) fn called(self, name: &str) -> Self {
+        Self { label: format!("{name}, "), ..self }
     }
 
     /// Brings the package lists up to date, as far as the sources let it.
@@ -194,6 +205,97 @@ impl Apt {
         done.check()?;
         progress.finish();
         Ok(())
+    }
+
+    /// The mirrors, suites and components that the sources name and whose release files are here.
+    pub fn targets(&self) -> Result<Vec<Target>> {
+        let mut targets = Vec::new();
+        let tool = self.tool("apt-get", "indextargets").args(["--format", target::FORMAT]);
+        tool.run(&mut |line| targets.extend(Target::parse(line)))?.check()?;
+        targets.sort();
+        targets.dedup();
+        Ok(targets)
+    }
+
+    /// Everything that an empty system would get with `packages`: names, or patterns as `?essential`
+    /// (apt-patterns(7)). Without what is only recommended. Sorted by name.
+    pub fn closure(&mut self, packages: &[&str]) -> Result<Vec<Candidate>> {
+        for package in packages.iter().filter(|package| !package.starts_with('?')) {
+            answer::check_package(package)?;
+        }
+        let mut wanted = Vec::new();
+        let ask = self.tool("apt-get", "install").args(["--simulate", "--no-install-recommends"]);
+        let done =
+            ask.args(packages.iter().copied()).run(&mut |line| wanted.extend(answer::installed(line)))?;
+        if let Some(missing) = done.lacks() {
+            return Err(self.not_found(&missing));
+        }
+        done.check()?;
+        let mut stanzas = vec![Vec::new()];
+        let tool = self.tool("apt-cache", "show").args(["--no-all-versions"]);
+        let mut room = MAX_STANZAS;
+        let done = tool.args(wanted.iter().map(String::as_str)).run(&mut |line| {
+            room = room.saturating_sub(line.len() + 1);
+            match stanzas.last_mut() {
+                Some(stanza) if !line.is_empty() && room > 0 => stanza.push(line.to_owned()),
+                _ => stanzas.push(Vec::new()),
+            }
+        })?;
+        done.check()?;
+        stanzas.retain(|stanza| !stanza.is_empty());
+        let mut all = stanzas.iter().map(|stanza| Candidate::parse(stanza)).collect::<Result<Vec<_>>>()?;
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all.dedup_by(|a, b| a.name == b.name);
+        match all.len() == wanted.len() {
+            true => Ok(all),
+            false => Err(Error::AptAnswer {
+                command: "apt-cache show".to_owned(),
+                detail: format!("{} packages instead of {}", all.len(), wanted.len()),
+            }),
+        }
+    }
+
+    /// Downloads what [`Apt::closure`] told for the same `packages`; files that are there already are not
+    /// fetched again. [`Apt::archive`] tells where they are.
+    pub fn download_closure(&self, packages: &[&str], progress: &mut dyn Progress, size: u64) -> Result<()> {
+        progress.start("packages", Amount::Bytes(size));
+        let mut status = status::Reader::new(size);
+        let tool = self.tool("apt-get", "install");
+        let tool = tool.args(["--download-only", "--no-install-recommends", "--yes"]);
+        let done = tool.args(packages.iter().copied()).run(&mut |line| {
+            if let Some(done) = status.position(line) {
+                progress.advance(done);
+            }
+        })?;
+        done.check()?;
+        progress.finish();
+        Ok(())
+    }
+
+    /// Removes all that was downloaded and not taken.
+    pub fn clean(&self) -> Result<()> {
+        self.tool("apt-get", "clean").run(&mut |_| {})?.check()
+    }
+
+    /// The proxies through which apt reaches servers: `http` or `https`, and an address.
+    pub fn proxies(&self) -> Result<Vec<(String, String)>> {
+        let mut proxies = Vec::new();
+        self.tool("apt-config", "dump").run(&mut |line| proxies.extend(answer::proxy(line)))?.check()?;
+        // The environment counts where the configuration says nothing.
+        for scheme in ["http", "https"] {
+            let said = proxies.iter().any(|(known, _)| known == scheme);
+            let variable = std::env::var(format!("{scheme}_proxy")).ok();
+            if let Some(address) = variable.filter(|address| !said && !address.is_empty()) {
+                proxies.push((scheme.to_owned(), address));
+            }
+        }
+        Ok(proxies)
+    }
+
+    /// Where apt keeps `package` after it was downloaded.
+    pub fn archive(&self, package: &Candidate) -> PathBuf {
+        let version = package.version.replace(':', "%3a");
+        self.root.join(format!("cache/archives/{}_{version}_{}.deb", package.name, package.arch))
     }
 
     fn not_found(&mut self, package: &str) -> Error {

@@ -52,6 +52,113 @@ pub struct File {
     pub bytes: Vec<u8>,
 }
 
+/// A member of a package's payload.
+#[derive(Debug)]
+pub(crate) struct Entry<'a> {
+    /// Its path, without a leading `./` or a slash at the end; empty for the root.
+    pub path: String,
+    /// Its permissions.
+    pub mode: u32,
+    /// Its user and group.
+    pub owner: (u64, u64),
+    /// When it was changed, in seconds since 1970.
+    pub modified: u64,
+    /// What it is.
+    pub kind: Kind<'a>,
+}
+
+/// What a member is.
+pub(crate) enum Kind<'a> {
+    Directory,
+    File { size: u64, content: &'a mut dyn Read },
+    Symlink { target: String },
+    HardLink { target: String },
+}
+
+impl std::fmt::Debug for Kind<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Directory => write!(f, "directory"),
+            Self::File { size, .. } => write!(f, "file of {size} bytes"),
+            Self::Symlink { target } => write!(f, "link to {target}"),
+            Self::HardLink { target } => write!(f, "other name of {target}"),
+        }
+    }
+}
+
+/// Gives `take` each member of the package's payload, in order. Devices and the like, which no package has, are errors.
+pub(crate) fn entries(
+    package: impl Read,
+    mut take: impl FnMut(Entry<'_>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let (name, data) = ar::find(package, |name| name.starts_with("data.tar"))?.ok_or(Error::NoData)?;
+    let tar = decompress(&name, data)?;
+    let mut archive = tar::Archive::new(tar.take(MAX_PAYLOAD));
+    // GNU tar has names that are longer than a header's field in members of their own, before the one they are for.
+    let (mut long_path, mut long_target) = (None, None);
+    for (count, entry) in archive.entries()?.raw(true).enumerate() {
+        if count == MAX_ENTRIES {
+            return Err(Error::TooLarge("100000 entries"));
+        }
+        let mut entry = entry?;
+        let header = entry.header().clone();
+        let (size, kind) = (entry.size(), header.entry_type());
+        if kind.is_gnu_longname() || kind.is_gnu_longlink() {
+            let place = if kind.is_gnu_longname() { &mut long_path } else { &mut long_target };
+            *place = Some(long_name(&mut entry, size)?);
+            continue;
+        }
+        let text =
+            |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(|_| bad("a name that is no text"));
+        let path = match long_path.take() {
+            Some(path) => path,
+            None => text(&header.path_bytes())?,
+        };
+        let target = match (long_target.take(), header.link_name_bytes()) {
+            (Some(target), _) => target,
+            (None, Some(target)) => text(&target)?,
+            (None, None) => String::new(),
+        };
+        let kind = match kind {
+            kind if kind.is_dir() => Kind::Directory,
+            kind if kind.is_file() => Kind::File { size, content: &mut entry },
+            kind if kind.is_symlink() => Kind::Symlink { target },
+            kind if kind.is_hard_link() => Kind::HardLink { target: plain(&target)? },
+            _ => return Err(bad("a member that is no file, directory or link").into()),
+        };
+        let owner = (header.uid()?, header.gid()?);
+        let (mode, modified) = (header.mode()? & 0o7777, header.mtime()?);
+        take(Entry { path: plain(&path)?, mode, owner, modified, kind })?;
+    }
+    Ok(())
+}
+
+fn bad(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+fn long_name(entry: &mut impl Read, size: u64) -> io::Result<String> {
+    // PATH_MAX
+    if size > 4096 {
+        return Err(bad("a name longer than any path"));
+    }
+    let mut name = vec![];
+    entry.take(size).read_to_end(&mut name)?;
+    let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+    name.truncate(end);
+    String::from_utf8(name).map_err(|_| bad("a name that is no text"))
+}
+
+/// The path in the form of [`Entry::path`].
+fn plain(path: &str) -> io::Result<String> {
+    let path = path.strip_prefix('.').filter(|rest| rest.is_empty() || rest.starts_with('/')).unwrap_or(path);
+    let path = path.trim_matches('/');
+    match path.split('/').any(|part| part == "..") {
+        true => Err(bad("a path that leads out of the package")),
+        false => Ok(path.to_owned()),
+    }
+}
+
 /// The first regular file of the package whose path (as `boot/vmlinuz-6.1`,
 /// without a leading `./`) satisfies `wanted`. What comes after it is not read.
 pub fn find(package: impl Read, wanted: impl Fn(&str) -> bool) -> Result<Option<File>, Error> {
@@ -152,10 +259,21 @@ pub(crate) mod tests {
     use proptest::prelude::*;
     use std::io::Write;
 
+    /// As dpkg-deb fills one in.
+    fn filled_in() -> tar::Header {
+        let mut header = tar::Header::new_gnu();
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_mode(0o755);
+        header.set_size(0);
+        header
+    }
+
     fn tar_of(files: &[(&str, &[u8])]) -> Vec<u8> {
         let mut tar = tar::Builder::new(Vec::new());
         for (path, bytes) in files {
-            let mut header = tar::Header::new_gnu();
+            let mut header = filled_in();
             header.set_size(bytes.len() as u64);
             header.set_mode(0o644);
             tar.append_data(&mut header, path, *bytes).unwrap();
@@ -203,6 +321,47 @@ pub(crate) mod tests {
             let paths: Vec<_> = all.iter().map(|file| &*file.path).collect();
             assert_eq!(paths, ["boot/config-6.1", "boot/vmlinuz-6.1"], "{suffix}");
         }
+    }
+
+    #[test]
+    fn every_member_with_its_own_name() {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = filled_in();
+        header.set_entry_type(tar::EntryType::Directory);
+        tar.append_data(&mut header, "./usr/", io::empty()).unwrap();
+        let mut header = filled_in();
+        header.set_mode(0o4755);
+        header.set_size(2);
+        header.set_uid(7);
+        let long = format!("./usr/{}", "y".repeat(200));
+        tar.append_data(&mut header, &long, &b"su"[..]).unwrap();
+        let mut header = filled_in();
+        header.set_entry_type(tar::EntryType::Link);
+        tar.append_link(&mut header, "./usr/again", &long).unwrap();
+        let deb = wrap("data.tar", &tar.into_inner().unwrap());
+        let mut seen = vec![];
+        entries(&deb[..], |entry| {
+            let Entry { path, mode, owner, kind, .. } = entry;
+            seen.push(format!("{} {mode:o} {} {kind:?}", &path[..path.len().min(9)], owner.0));
+            Ok(())
+        })
+        .unwrap();
+        let other = format!("usr/again 755 0 other name of {}", &long[2..]);
+        assert_eq!(seen, ["usr 755 0 directory", "usr/yyyyy 4755 7 file of 2 bytes", &other]);
+    }
+
+    #[test]
+    fn paths_that_lead_out_are_refused() {
+        assert_eq!(plain("./").unwrap(), "");
+        assert_eq!(plain("./.hidden/x/").unwrap(), ".hidden/x");
+        assert!(plain("./a/../../b").is_err());
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Fifo);
+        header.set_size(0);
+        tar.append_data(&mut header, "pipe", io::empty()).unwrap();
+        let deb = wrap("data.tar", &tar.into_inner().unwrap());
+        assert!(entries(&deb[..], |_| Ok(())).is_err());
     }
 
     #[test]

@@ -107,6 +107,60 @@ pub enum Error {
         name: String,
     },
 
+    /// A name that Ringfence has given away itself.
+    #[error("`{name}` is an image that is fetched, not built: build yours under another name")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+
+    /// A name of something else.
+    #[error("`{name}` is there already: take another name, or `ringfence image rm {name}` first")]
+    NameInUse {
+        /// The name.
+        name: String,
+    },
+
+    /// Something that runs cannot be removed.
+    #[error("`{name}` is running: stop it first")]
+    Running {
+        /// Its name.
+        name: String,
+    },
+
+    /// No suite can have that name.
+    #[error("`{suite}` is no suite's code name: write `bookworm`, `trixie` and the like")]
+    BadSuite {
+        /// The name.
+        suite: String,
+    },
+
+    /// No disk can have that size.
+    #[error("a disk of {size} bytes is not possible: give it 1G at least, in whole MiB")]
+    BadSize {
+        /// The size, in bytes.
+        size: u64,
+    },
+
+    /// The host cannot tell the distribution's packages from others.
+    #[error(
+        "the host does not have Debian's public keys ({}): install `debian-archive-keyring`",
+        path.display()
+    )]
+    NoKeys {
+        /// Where they would be.
+        path: PathBuf,
+    },
+
+    /// An installation that came to no good end.
+    #[error("`{image}` could not be installed: {detail}")]
+    Installation {
+        /// The image's name.
+        image: String,
+        /// What went wrong.
+        detail: String,
+    },
+
     /// No recipe makes such an image.
     #[error("there is no image `{name}`; there are: {known}")]
     NoSuchImage {

@@ -20,6 +20,10 @@ for word in $(cat /proc/cmdline); do
 	case $word in
 	ringfence.exec=*) script=${word#ringfence.exec=} ;;
 	ringfence.net=*) network=${word#ringfence.net=} ;;
+	ringfence.share=*)
+		tag=${word#ringfence.share=}
+		mkdir -p "/mnt/$tag" && mount -t virtiofs -o nosuid,nodev "$tag" "/mnt/$tag"
+		;;
 	esac
 done
 set +f

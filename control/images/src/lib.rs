@@ -14,21 +14,27 @@
 //! ```
 //!
 //! Where to start reading: [`recipe`] is the table of images, `pull` walks the
-//! picture above from left to right, [`store`] says what lies on the disk.
+//! picture above from left to right, [`store`] says what lies on the disk;
+//! [`build`] installs whole systems.
 //!
 //! Nothing in this crate prints. What takes time is reported to a [`Progress`].
 
 pub mod apt;
 mod ar;
 mod blobs;
+pub mod build;
 pub mod busybox;
 pub mod cpio;
 pub mod deb;
 mod digest;
+mod disk;
 mod error;
 pub mod exec;
+mod gpt;
 mod image;
 pub mod initramfs;
+pub mod installed;
+mod kept;
 mod kernel;
 mod lock;
 mod manifest;
@@ -37,15 +43,20 @@ mod progress;
 mod pull;
 pub mod recipe;
 mod rootfs;
+pub mod seed;
 pub mod store;
 
 pub use apt::Arch;
 pub use blobs::Blob;
+pub use build::{Build, Installation, Installer};
 pub use digest::Digest;
+pub use disk::Disk;
 pub use error::{Error, Result};
 pub use image::Image;
 pub use initramfs::Initramfs;
-pub use manifest::{Kind, Manifest, Package, Userspace};
+pub use kept::Kept;
+pub use manifest::{Built, Kind, Manifest, Package, Userspace};
 pub use progress::{Amount, Progress, Silent};
 pub use recipe::{RECIPES, Recipe};
+pub use seed::Seed;
 pub use store::Store;

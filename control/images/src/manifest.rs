@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Blob, Digest, Error, Result};
+use crate::{Blob, Digest, Disk, Error, Result};
 
 /// The version of the manifest's form that this code writes and reads.
 pub(crate) const SCHEMA: u32 = 1;
@@ -26,8 +26,20 @@ pub enum Userspace {
     /// A shell script is `/init`: a command is a word on the kernel's command
     /// line (see [`crate::exec`]), its output is on the console.
     Shell,
+    /// A whole system on a disk, with its own init and with Ringfence's agent as a service: commands go through
+    /// the agent's protocol, logins through the console.
+    System,
     /// None: the kernel is all there is.
     None,
+}
+
+/// What a system that was installed on a disk was asked to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Built {
+    /// The suite's code name.
+    pub suite: String,
+    /// The packages it has beyond those that every system has.
+    pub packages: Vec<String>,
 }
 
 /// A distribution package that an image was made from.
@@ -64,6 +76,12 @@ pub struct Manifest {
     pub command_line: String,
     /// What it was made from; the first one holds the kernel.
     pub packages: Vec<Package>,
+    /// The disk, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<Disk>,
+    /// What it was asked to be, if it was installed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub built: Option<Built>,
     /// The digest of what Ringfence itself put in (agent, scripts, settings):
     /// another version of Ringfence finds a different one and makes the image anew.
     pub ours: Digest,
@@ -78,7 +96,7 @@ impl Manifest {
         [&self.kernel].into_iter().chain(&self.initrd).chain(debs)
     }
 
-    /// The bytes a boot reads: kernel and initial RAM disk.
+    /// The bytes a boot reads at once: kernel and initial RAM disk.
     pub fn boot_size(&self) -> u64 {
         self.kernel.size + self.initrd.map_or(0, |i| i.size)
     }

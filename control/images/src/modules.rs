@@ -31,6 +31,8 @@ pub(crate) const VIRTIO: &[&str] = &[
     "vsock",
     "vmw_vsock_virtio_transport_common",
     "vmw_vsock_virtio_transport",
+    "fuse",
+    "virtiofs",
 ];
 
 /// The largest module that is taken, unpacked.

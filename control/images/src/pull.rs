@@ -91,8 +91,7 @@ impl Store {
         let mut packages = Vec::new();
         for candidate in candidates {
             self.fetch(&apt, &candidate, progress)?;
-            let Candidate { name, version, arch, deb, .. } = candidate;
-            packages.push(Package { name, version, arch, deb });
+            packages.push(candidate.into());
         }
         self.make(plan, packages, None, progress)
     }
@@ -118,7 +117,7 @@ impl Store {
         Ok((apt, candidates))
     }
 
-    fn fetch(&self, apt: &Apt, package: &Candidate, progress: &mut dyn Progress) -> Result<()> {
+    pub(crate) fn fetch(&self, apt: &Apt, package: &Candidate, progress: &mut dyn Progress) -> Result<()> {
         if self.blobs.holds(&package.deb) {
             return Ok(());
         }
@@ -161,6 +160,8 @@ impl Store {
             initrd,
             command_line: recipe.command_line.to_owned(),
             packages,
+            disk: None,
+            built: None,
             ours: plan.digest,
             created: now(),
         };
@@ -241,6 +242,6 @@ fn broken(package: &Package, source: deb::Error) -> Error {
 }
 
 /// Seconds since 1970; a clock set before that counts as that.
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }

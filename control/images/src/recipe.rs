@@ -115,7 +115,7 @@ impl Recipe {
     pub(crate) fn userspace_packages(&self) -> &'static [&'static str] {
         match self.userspace {
             Userspace::Agent | Userspace::Shell => &["busybox-static", "base-files"],
-            Userspace::None => &[],
+            Userspace::System | Userspace::None => &[],
         }
     }
 }

@@ -21,7 +21,7 @@ const ETC: &[(&str, &str)] = &[
     ("etc/profile", "export PATH=/bin:/sbin:/usr/bin:/usr/sbin\nPS1='\\u@\\h:\\w\\$ '\n"),
 ];
 
-/// What is ours. For [`Userspace::None`] that is nothing at all.
+/// What is ours in a RAM disk. Where the user space is not there, that is nothing at all.
 pub(crate) fn ours(userspace: Userspace, agent: &[u8]) -> Result<Initramfs> {
     let mut root = Initramfs::new();
     let init = match userspace {
@@ -30,7 +30,7 @@ pub(crate) fn ours(userspace: Userspace, agent: &[u8]) -> Result<Initramfs> {
             agent
         }
         Userspace::Shell => include_bytes!("init.sh"),
-        Userspace::None => return Ok(root),
+        Userspace::System | Userspace::None => return Ok(root),
     };
     root.file("init", 0o755, init.to_vec())?;
     directories(&mut root)?;

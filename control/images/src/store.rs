@@ -4,6 +4,8 @@
 //! $XDG_CACHE_HOME/ringfence/         ~/.cache/ringfence unless set
 //! ├── images/<name>.json             one manifest an image
 //! ├── blobs/sha256/<hex>             kernels, RAM disks, packages
+//! ├── disks/<hex>.raw                disks of installed systems
+//! ├── kept/                          systems that are run and kept, see `kept`
 //! ├── apt/<architecture>/            a private root for apt: lists, partial downloads
 //! ├── tmp/                           files being written
 //! └── pull.lock, store.lock          see `lock`
@@ -56,7 +58,7 @@ impl Store {
     pub fn open(root: &Path) -> Result<Self> {
         // apt and our own renames work in other directories: make it absolute.
         let root = std::path::absolute(root).map_err(|e| Error::io("find", root, e))?;
-        for dir in ["blobs/sha256", "images", "tmp"] {
+        for dir in ["blobs/sha256", "disks", "images", "kept", "tmp"] {
             let dir = root.join(dir);
             fs::create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
         }
@@ -95,15 +97,19 @@ impl Store {
     /// Checks everything the image refers to, its packages included.
     pub fn verify(&self, name: &str) -> Result<()> {
         let _lock = self.lock_shared()?;
-        for blob in self.manifest(name)?.blobs() {
+        let manifest = self.manifest(name)?;
+        for blob in manifest.blobs() {
             self.blobs.read(blob, name)?;
         }
-        Ok(())
+        manifest.disk.iter().try_for_each(|disk| self.verify_disk(disk, name))
     }
 
-    /// Removes an image, everything no other image refers to, and what broken
-    /// downloads left. Returns the bytes freed.
+    /// Removes an image or a system that is kept, everything nothing else refers
+    /// to, and what broken downloads left. Returns the bytes freed.
     pub fn remove(&self, name: &str) -> Result<u64> {
+        if let Some(freed) = self.forget(name)? {
+            return Ok(freed);
+        }
         let path = self.manifest_path(name)?;
         let _pull = self.lock_pull(&mut Silent)?;
         let _lock = self.lock_exclusive()?;
@@ -164,17 +170,22 @@ impl Store {
         let read = |blob| self.blobs.read(blob, &manifest.name);
         let kernel = read(&manifest.kernel)?;
         let initrd = manifest.initrd.as_ref().map(read).transpose()?;
-        Ok(Image { manifest, kernel, initrd })
+        let disk = manifest.disk.map(|disk| self.disk_path(&disk.digest));
+        Ok(Image { manifest, kernel, initrd, disk })
     }
 
     /// Removes what nothing refers to; returns the bytes freed. The caller
     /// holds both locks. Keeps everything while a manifest cannot be read: it
     /// may be a newer Ringfence's.
-    fn collect(&self) -> Result<u64> {
+    pub(crate) fn collect(&self) -> Result<u64> {
         let mut keep = BTreeSet::new();
-        for (name, manifest) in self.manifests()? {
+        let kept = self.all_kept()?.into_iter().map(|(name, kept)| (name, kept.map(|kept| kept.image)));
+        for (name, manifest) in self.manifests()?.into_iter().chain(kept) {
             match manifest {
-                Ok(manifest) => keep.extend(manifest.blobs().map(|b| b.digest)),
+                Ok(manifest) => {
+                    keep.extend(manifest.blobs().map(|b| b.digest));
+                    keep.extend(manifest.disk.map(|disk| disk.digest));
+                }
                 Err(e) => {
                     tracing::warn!("not collecting garbage, for the sake of `{name}`: {e}");
                     return Ok(0);
@@ -184,7 +195,7 @@ impl Store {
         for dir in [self.temp(), self.downloads()] {
             empty(&dir)?;
         }
-        self.blobs.retain(&keep)
+        Ok(self.retain_disks(&keep)? + self.blobs.retain(&keep)?)
     }
 
     fn manifests(&self) -> Result<Vec<(String, Result<Manifest>)>> {
@@ -220,7 +231,7 @@ impl Store {
         Lock::shared(&self.root.join("store.lock"))
     }
 
-    fn lock_exclusive(&self) -> Result<Lock> {
+    pub(crate) fn lock_exclusive(&self) -> Result<Lock> {
         Lock::exclusive(&self.root.join("store.lock"))
     }
 

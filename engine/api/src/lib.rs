@@ -22,12 +22,14 @@
 #![deny(missing_docs)]
 
 mod attention;
+mod bare;
 mod board;
 mod cpu;
 mod exit;
 mod vcpu;
 
 pub use attention::{Attention, Signals};
+pub use bare::BareBoard;
 pub use board::{Board, MsrDenied, Width};
 pub use cpu::{CpuLevel, CpuModel};
 pub use exit::Exit;

@@ -5,7 +5,7 @@ use std::io;
 use interpret::{Facts, Flush, Mapped};
 
 use crate::frame::FramePage;
-use crate::map::ShadowMap;
+use crate::map::{PAGE_BITS, ShadowMap};
 
 /// The most contexts that a vCPU keeps; beyond that the least recently used is taken over.
 const MOST: usize = 24;
@@ -15,14 +15,29 @@ const FEWEST: usize = 4;
 /// guard take a good part.
 const SPACE: u64 = 96 << 40;
 
-/// Granules that the maps of all vCPUs may have open. Each costs memory, and mappings of the host's, of which a process has
-/// 65530 in all.
-const GRANULES: usize = 8192;
+/// Bytes of tables that all vCPUs may have open, beside a part of guest memory; what is beyond that is given back. That part
+/// is what the tables for reads and for writes take for each page of guest memory.
+const TABLES: usize = 24 << 20;
+/// See [`TABLES`].
+const TABLES_PART: usize = 32;
+/// The most for all vCPUs: each 16 KiB may be a mapping of the host's, and the space behind it another, of which a process
+/// has 65530 in all.
+const MOST_TABLES: usize = 384 << 20;
+/// The least for each: some address spaces of a kernel.
+const LEAST_TABLES: usize = 14 << 20;
+/// The longest list of filled pages that a context keeps in a small guest; in others it is as long as memory has pages.
+const MOST_FILLED: usize = 1 << 18;
 
 /// How many contexts each of so many vCPUs may keep; `None` if they are too many vCPUs for the address space.
 pub(crate) fn contexts_each(vcpus: u32) -> Option<usize> {
     let each = (SPACE / ShadowMap::RESERVED as u64 / u64::from(vcpus.max(1))) as usize;
     (each >= FEWEST).then_some(each.min(MOST))
+}
+
+/// Bytes of tables that each vCPU may have open, the guest having so many pages.
+fn most_tables(vcpus: u32, pages: usize) -> usize {
+    let all = TABLES + pages * base::PAGE_SIZE as usize / TABLES_PART;
+    (all.min(MOST_TABLES) / vcpus.max(1) as usize).max(LEAST_TABLES)
 }
 
 /// The GS bases of the contexts of one address space.
@@ -55,24 +70,45 @@ struct Context {
 }
 
 /// One entry for writes, in the list of its RAM page: so that writes can be forbidden when the page comes
-/// under watch.
+/// under watch. In one word: the page's number, the context's above it, and above that the next writer's number.
 #[derive(Clone, Copy)]
-struct Writer {
-    /// The page's number, the context's above it.
-    place: u64,
-    next: u32,
-}
+struct Writer(u64);
 
 impl Writer {
-    const PAGE_BITS: u32 = 36;
+    const CONTEXT_BITS: u32 = 5;
+    const PLACE_BITS: u32 = PAGE_BITS + Self::CONTEXT_BITS;
 
     fn place(context: usize, linear: u64) -> u64 {
-        (context as u64) << Self::PAGE_BITS | linear >> 12 & ((1 << Self::PAGE_BITS) - 1)
+        (context as u64) << PAGE_BITS | linear >> 12 & ((1 << PAGE_BITS) - 1)
+    }
+
+    fn new(place: u64, next: u32) -> Self {
+        Self(u64::from(next) << Self::PLACE_BITS | place)
+    }
+
+    fn is_at(self, place: u64) -> bool {
+        self.0 % (1 << Self::PLACE_BITS) == place
+    }
+
+    fn next(self) -> u32 {
+        (self.0 >> Self::PLACE_BITS) as u32
+    }
+
+    fn context(self) -> usize {
+        (self.0 >> PAGE_BITS) as usize % (1 << Self::CONTEXT_BITS)
+    }
+
+    fn linear(self) -> u64 {
+        (self.0 % (1 << PAGE_BITS)) << 12
     }
 }
 
-const NONE: u32 = u32::MAX;
-/// The most writers noted; beyond that everything is forgotten and starts afresh. 16 MiB.
+const _: () = assert!(MOST <= 1 << Writer::CONTEXT_BITS);
+const _: () = assert!(MOST_WRITERS + 1 < 1 << (64 - Writer::PLACE_BITS));
+
+/// No writer.
+const NONE: u32 = 0;
+/// The most writers noted; beyond that everything is forgotten and starts afresh. 8 MiB.
 const MOST_WRITERS: usize = 1 << 20;
 /// So many of a page's last writers are looked through before one is noted that may be there already.
 const LOOKED_THROUGH: usize = 4;
@@ -90,11 +126,13 @@ struct Last {
 pub(crate) struct Contexts {
     list: Vec<Context>,
     most: usize,
-    most_granules: usize,
+    /// Bytes of tables.
+    most_tables: usize,
     current: usize,
     last: Option<Last>,
     clock: u64,
-    /// By RAM page: the last noted writer.
+    /// By RAM page: the number of the last noted writer, counted from one. Zeroed memory, of which the host gives what is
+    /// written.
     heads: Vec<u32>,
     writers: Vec<Writer>,
     ram: u64,
@@ -108,11 +146,11 @@ impl Contexts {
         Self {
             list: Vec::new(),
             most,
-            most_granules: GRANULES / vcpus.max(1) as usize,
+            most_tables: most_tables(vcpus, pages),
             current: 0,
             last: None,
             clock: 0,
-            heads: vec![NONE; pages],
+            heads: vec![NONE; pages], // zeros: no memory yet
             writers: Vec::new(),
             ram,
             guard,
@@ -185,44 +223,75 @@ impl Contexts {
         let linear = linear & !0xfff;
         let addend = self.ram.wrapping_add(mapped.page.0).wrapping_sub(linear);
         let write = mapped.write && writable;
-        let (addends, current) = ((mapped.read.then_some(addend), write.then_some(addend)), self.current);
-        let fill = |map: &mut ShadowMap| map.fill(linear, addends.0, addends.1, mapped.global);
-        let before = self.list[current].map.granules();
-        if fill(&mut self.list[current].map).is_err() {
-            // Each part of a map in use is a mapping of the host's, which has so many and no more.
-            self.forget();
-            fill(&mut self.list[current].map)?;
-        }
-        let map = &mut self.list[current].map;
-        if map.is_crowded() {
-            map.empty();
-        }
-        let grown = map.granules() > before;
+        let addends = (mapped.read.then_some(addend), write.then_some(addend));
+        self.grow(|map| map.fill(linear, addends.0, addends.1, mapped.global))?;
         if write {
-            self.note_writer(mapped.page.page(), Writer::place(current, linear));
+            self.note_writer(mapped.page.page(), Writer::place(self.current, linear));
         }
-        if self.writers.len() > MOST_WRITERS || grown && self.granules() > self.most_granules {
+        if self.writers.len() > MOST_WRITERS {
             self.forget();
         }
         Ok(())
     }
 
-    fn granules(&self) -> usize {
-        self.list.iter().map(|context| context.map.granules()).sum()
+    /// Prepares the current map for lookups of a page that is never entered, a device's: without a part of the map
+    /// there, the lookup itself would fault, and a comparison after it would never come to its turn.
+    pub fn open(&mut self, linear: u64) -> io::Result<()> {
+        self.grow(|map| map.open(linear))
+    }
+
+    /// Does something to the current map by which it may grow.
+    fn grow(&mut self, change: impl Fn(&mut ShadowMap) -> io::Result<()>) -> io::Result<()> {
+        let current = self.current;
+        let before = self.list[current].map.granules();
+        if change(&mut self.list[current].map).is_err() {
+            // Each part of a map in use is a mapping of the host's, which has so many and no more.
+            self.forget();
+            change(&mut self.list[current].map)?;
+        }
+        let map = &mut self.list[current].map;
+        if map.filled() > self.heads.len().max(MOST_FILLED) {
+            // To forget them one by one would cost more than to fill anew.
+            map.empty();
+        }
+        if map.granules() > before && self.resident() > self.most_tables {
+            self.make_room();
+        }
+        Ok(())
+    }
+
+    /// Gives tables back: those that nothing is entered in any more, then those of the contexts that were not used for longest.
+    fn make_room(&mut self) {
+        self.list.iter_mut().for_each(|context| context.map.shrink());
+        let enough = self.most_tables / 4 * 3;
+        let mut others: Vec<usize> = (0..self.list.len()).filter(|&n| n != self.current).collect();
+        others.sort_unstable_by_key(|&n| self.list[n].used);
+        for n in others {
+            if self.resident() <= enough {
+                return;
+            }
+            self.list[n].map.empty();
+        }
+        if self.resident() > enough {
+            self.forget();
+        }
     }
 
     fn note_writer(&mut self, ram_page: usize, place: u64) {
         let head = &mut self.heads[ram_page];
         let mut at = *head;
         for _ in 0..LOOKED_THROUGH {
-            let Some(writer) = self.writers.get(at as usize) else { break };
-            if writer.place == place {
+            if at == NONE {
+                break;
+            }
+            let writer = self.writers[at as usize - 1];
+            if writer.is_at(place) {
                 return;
             }
-            at = writer.next;
+            at = writer.next();
         }
-        self.writers.push(Writer { place, next: *head });
-        *head = self.writers.len() as u32 - 1;
+        self.writers.push(Writer::new(place, *head));
+        *head = self.writers.len() as u32;
     }
 
     /// Forbids writes to a RAM page in every map: it has come under watch.
@@ -230,11 +299,9 @@ impl Contexts {
         let host = self.ram + ram_page as u64 * 4096;
         let mut at = std::mem::replace(&mut self.heads[ram_page], NONE);
         while at != NONE {
-            let writer = self.writers[at as usize];
-            let (context, page) =
-                (writer.place >> Writer::PAGE_BITS, writer.place % (1 << Writer::PAGE_BITS));
-            self.list[context as usize].map.forbid_write(page << 12, host);
-            at = writer.next;
+            let writer = self.writers[at as usize - 1];
+            self.list[writer.context()].map.forbid_write(writer.linear(), host);
+            at = writer.next();
         }
     }
 

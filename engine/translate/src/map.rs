@@ -66,9 +66,6 @@ const GRANULE: usize = PAGES_IN_GRANULE * ROW;
 const TABLES: [(usize, usize); 3] = [(0, WORDS), (WRITE_TABLE_AT, WORDS), (WIDE_TABLE_AT, 2 * WORDS)];
 const HEAD: usize = 2 * JUMP_BYTES + FRAME_BYTES;
 
-/// The most granules a context keeps open; beyond that it is emptied. 32 MiB of tables, 1 GiB of guest.
-const MOST_GRANULES: usize = 1024;
-
 /// A cached branch target. `minus_target` is such that adding the target gives zero.
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -86,7 +83,7 @@ pub(crate) struct ShadowMap {
     /// Those of them whose part of the table for 16 bytes is open, too.
     wide: FxHashSet<usize>,
     /// Pages filled: those that are not global, and those that are.
-    filled: [Vec<u64>; 2],
+    filled: [Vec<u32>; 2],
     /// Slots of the jump cache in use: those whose target is not global, and those whose target is.
     jumps: [Vec<u32>; 2],
     /// Pages that jumps lead to, or may run on into.
@@ -142,16 +139,22 @@ impl ShadowMap {
         write: Option<u64>,
         global: bool,
     ) -> io::Result<()> {
+        self.open(linear)?;
         let page = page_of(linear);
-        let granule = page as usize / PAGES_IN_GRANULE;
+        self.put(page, read, write);
+        self.filled[usize::from(global)].push(page as u32);
+        Ok(())
+    }
+
+    /// Opens the granule of a page, so that a lookup finds the way to the guard instead of a fault.
+    ///
+    /// # Errors
+    /// When the host does not give the memory.
+    pub fn open(&mut self, linear: u64) -> io::Result<()> {
+        let granule = page_of(linear) as usize / PAGES_IN_GRANULE;
         if !self.open.contains(&granule) {
-            if self.open.len() >= MOST_GRANULES {
-                self.empty();
-            }
             self.open_granule(granule)?;
         }
-        self.put(page, read, write);
-        self.filled[usize::from(global)].push(page);
         Ok(())
     }
 
@@ -212,29 +215,66 @@ impl ShadowMap {
         for list in 0..=usize::from(global_too) {
             let mut filled = std::mem::take(&mut self.filled[list]);
             for page in filled.drain(..) {
-                self.put(page, None, None);
+                self.put(page.into(), None, None);
             }
             self.filled[list] = filled;
         }
         self.clear_jumps(global_too);
     }
 
-    /// Forgets all and gives the memory of the table back.
+    /// Forgets all and gives the memory of the tables and of the jump cache back.
     pub fn empty(&mut self) {
-        let wide = std::mem::take(&mut self.wide);
         for granule in std::mem::take(&mut self.open) {
-            for (table, words) in TABLES.into_iter().take(if wide.contains(&granule) { 3 } else { 2 }) {
-                let bytes = PAGES_IN_GRANULE * words * 8;
-                self.mapping.close(HEAD + table + granule * bytes, bytes);
-            }
+            self.close_granule(granule);
         }
-        self.filled.iter_mut().for_each(Vec::clear);
-        self.clear_jumps(true);
+        (self.filled, self.jumps, self.jump_pages) = Default::default();
+        self.mapping.zero(0, 2 * JUMP_BYTES);
+        self.clear_jump(first_slot(0));
+        self.clear_jump(second_slot(0));
     }
 
-    /// Is the list of filled pages so long that forgetting would cost more than refilling?
-    pub fn is_crowded(&self) -> bool {
-        self.filled.iter().map(Vec::len).sum::<usize>() > 1 << 20
+    /// Gives the memory of those parts back in which no page is entered any more.
+    pub fn shrink(&mut self) {
+        let open = std::mem::take(&mut self.open);
+        let (vacant, open): (FxHashSet<_>, _) =
+            open.into_iter().partition(|&granule| self.is_vacant(granule));
+        self.open = open;
+        if vacant.is_empty() {
+            return;
+        }
+        for granule in vacant {
+            self.close_granule(granule);
+        }
+        // Pages that were forgotten one by one are in the lists still.
+        for filled in &mut self.filled {
+            filled.retain(|&page| self.open.contains(&(page as usize / PAGES_IN_GRANULE)));
+        }
+    }
+
+    /// Is no page of this open granule entered?
+    fn is_vacant(&self, granule: usize) -> bool {
+        let first = (granule * PAGES_IN_GRANULE) as u64;
+        (first..first + PAGES_IN_GRANULE as u64).all(|page| {
+            let absent = self.absent(page);
+            // SAFETY: the granule is open, so the rows are readable memory of ours.
+            unsafe {
+                self.row(page, TABLES[0]).read() == absent && self.row(page, TABLES[1]).read() == absent
+            }
+        })
+    }
+
+    /// Gives the memory of a granule back. It is none of those open any more.
+    fn close_granule(&mut self, granule: usize) {
+        let tables = if self.wide.remove(&granule) { 3 } else { 2 };
+        for (table, words) in TABLES.into_iter().take(tables) {
+            let bytes = PAGES_IN_GRANULE * words * 8;
+            self.mapping.close(HEAD + table + granule * bytes, bytes);
+        }
+    }
+
+    /// How long is the list of filled pages?
+    pub fn filled(&self) -> usize {
+        self.filled.iter().map(Vec::len).sum()
     }
 
     /// Caches where a guest address is translated. `global` says whether its page is.
@@ -248,7 +288,7 @@ impl ShadowMap {
         self.put_jump(slot, JumpSlot { minus_target: target.wrapping_neg(), host }, global);
         self.jump_pages.insert(page_of(target));
         self.jump_pages.insert(page_of(target.wrapping_add(14)));
-        if self.jumps.iter().any(|jumps| jumps.len() > 4 * JUMP_SLOTS) {
+        if self.jumps.iter().any(|jumps| jumps.len() > 2 * JUMP_SLOTS) {
             self.clear_jumps(true);
         }
     }

@@ -86,6 +86,18 @@ impl Mapping {
         unsafe { libc::mmap(self.start.add(offset).cast(), len, libc::PROT_NONE, flags, -1, 0) };
     }
 
+    /// Gives the memory behind a part of private memory back, if it consists of whole pages; it reads as zeros then.
+    pub fn zero(&self, offset: usize, len: usize) {
+        assert!(offset + len <= self.len);
+        // SAFETY: a part of our own mapping, which nobody has a reference into.
+        let given = unsafe { libc::madvise(self.start.add(offset).cast(), len, libc::MADV_DONTNEED) };
+        // Locked memory, or no whole pages: it must read as zeros all the same.
+        if given != 0 {
+            // SAFETY: as above; the part is open.
+            unsafe { std::ptr::write_bytes(self.start.add(offset), 0, len) };
+        }
+    }
+
     /// Gives the memory behind whole pages of a shared file back; they read as zeros then.
     pub fn give_back(&self, from: usize, to: usize) {
         assert!(from.is_multiple_of(base::PAGE_SIZE as usize) && to <= self.len);

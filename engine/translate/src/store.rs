@@ -1,103 +1,37 @@
 //! Translated blocks: where they are, what they were made from, how they are linked.
 
-use std::collections::BTreeMap;
+mod block;
+mod extra;
+mod link;
+mod places;
+
 use std::io;
 
 use base::{Enlisted, GuestMemory, PAGE_SIZE, RamOffset};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use crate::cache::CodeCache;
-use crate::emit::direct::Saved;
 use crate::emit::block::{Call, Goal, Key, LONGEST_INSTRUCTION, POLL_BYTES, Surroundings, translate};
 use crate::emit::listing::Listing;
 use crate::emit::shared::Shared;
-use crate::frame::ExitKind;
 use crate::station::Pages;
 
-/// A block is at most this long in the cache.
+pub(crate) use self::block::Block;
+use self::extra::Extra;
+use self::block::{Extent, NONE, Origin};
+use self::link::{Crossing, Link};
+use self::places::Places;
+
+/// A block is at most this long in the cache: offsets in it have 16 bits.
 const LONGEST: usize = 64 * 1024;
-
-/// A placed block.
-pub(crate) struct Block {
-    /// Offset of its first byte (the far entry) in the cache.
-    pub host: u32,
-    len: u32,
-    near: u32,
-    stale: u32,
-    /// RAM page and key of its code.
-    pub page: usize,
-    pub key: Key,
-    pub start: u16,
-    /// Host offset in the block and guest offset in the page of each instruction.
-    sites: Box<[(u16, u16)]>,
-    /// The RAM page that the block's only instruction runs on into.
-    second: Option<usize>,
-    /// Links that lead here.
-    incoming: Vec<u32>,
-    live: bool,
-    /// For a mirror: the exits, and where registers are saved.
-    exits: Box<[(u32, ExitKind, u32)]>,
-    saved: Box<[Saved]>,
-    tail: u32,
-    /// For a mirror: where the call at its end returns to.
-    pub returns: Option<u64>,
-}
-
-impl Block {
-    /// The guest offset that a host offset within the block belongs to, and the host offset at which that
-    /// instruction starts.
-    pub fn site(&self, host: u32) -> (u16, u32) {
-        let within = host - self.host;
-        let n = self.sites.partition_point(|&(at, _)| u32::from(at) <= within).saturating_sub(1);
-        let (at, offset) = self.sites[n];
-        (offset, self.host + u32::from(at))
-    }
-
-    /// What the INT3 at a host offset is for, and the value that belongs to it.
-    pub fn exit(&self, host: u32) -> Option<(ExitKind, u32)> {
-        let within = host - self.host;
-        self.exits.iter().find(|&&(at, ..)| at == within).map(|&(_, kind, value)| (kind, value))
-    }
-
-    /// Is a host offset out of line, where no instruction starts?
-    pub fn is_tail(&self, host: u32) -> bool {
-        host - self.host >= self.tail
-    }
-
-    /// The registers, a bit each, whose values are saved rather than in place at a host offset.
-    pub fn saved(&self, host: u32) -> u16 {
-        let within = host - self.host;
-        let range = self.saved.iter().find(|range| (range.from..range.to).contains(&within));
-        range.map_or(0, |range| range.registers)
-    }
-
-    /// The near entry.
-    pub fn near(&self) -> u32 {
-        self.host + self.near
-    }
-}
-
-/// A direct branch.
-struct Link {
-    /// Cache offset of its displacement.
-    at: u32,
-    /// Cache offset of its stub.
-    stub: u32,
-    /// The block that it is in.
-    from: u32,
-    /// The block that it was led to last.
-    to: Option<u32>,
-    goal: Goal,
-    /// It leads to behind itself.
-    forward: bool,
-}
 
 #[derive(Default)]
 struct CodePage {
     generation: u64,
-    blocks: FxHashMap<(u16, Key), usize>,
+    /// By the offset in the page at which they start.
+    blocks: Vec<(u16, u32)>,
     /// Blocks of the page before whose instruction ends here.
-    crossing: Vec<usize>,
+    crossing: Vec<u32>,
 }
 
 /// Code to translate.
@@ -112,16 +46,19 @@ pub(crate) struct Source {
 /// All blocks of a vCPU.
 pub(crate) struct Store {
     pub cache: CodeCache,
-    /// What stands at the start of the cache, and how long it is.
+    /// What stands at the start of the cache, and how long that is.
     shared: Option<Shared>,
     head: u32,
     blocks: Vec<Block>,
+    /// For each block of a mirror.
+    extras: Vec<Extra>,
+    places: Places,
     links: Vec<Link>,
-    calls: Vec<(usize, Call)>,
+    crossings: Vec<Crossing>,
+    calls: Vec<(u32, Call)>,
     /// Links that lead across pages, by the guest's page that they lead to.
-    across: FxHashMap<u64, FxHashSet<u32>>,
+    across: FxHashMap<u64, Vec<u32>>,
     pages: FxHashMap<usize, CodePage>,
-    by_host: BTreeMap<u32, usize>,
     /// Bytes of blocks that can be entered.
     living: usize,
     /// Blocks translated since the start.
@@ -151,11 +88,13 @@ impl Store {
             shared,
             head: head.len() as u32,
             blocks: Vec::new(),
+            extras: Vec::new(),
+            places: Places::default(),
             links: Vec::new(),
+            crossings: Vec::new(),
             calls: Vec::new(),
             across: FxHashMap::default(),
             pages: FxHashMap::default(),
-            by_host: BTreeMap::new(),
             living: 0,
             translated: 0,
             invalidated: 0,
@@ -163,21 +102,37 @@ impl Store {
         }
     }
 
-    /// The block at a place in RAM, if it is translated. What its instruction runs on into is for the caller to
-    /// compare.
-    pub fn find(&self, at: RamOffset, key: Key) -> Option<usize> {
-        let page = self.pages.get(&at.page())?;
-        page.blocks.get(&((at.0 % PAGE_SIZE) as u16, key)).copied()
-    }
-
-    /// The RAM page that a block's only instruction runs on into.
-    pub fn second(&self, number: usize) -> Option<usize> {
-        self.blocks[number].second
+    /// The number of the block that was made from this, if there is one.
+    pub fn find(&self, source: &Source) -> Option<usize> {
+        let Source { at, second, key } = *source;
+        let (start, second) = ((at.0 % PAGE_SIZE) as u16, second.map(RamOffset::page));
+        let blocks = &self.pages.get(&at.page())?.blocks;
+        let from = blocks.partition_point(|&(other, _)| other < start);
+        let same = blocks[from..].iter().take_while(|&&(other, _)| other == start);
+        same.map(|&(_, number)| number as usize).find(|&number| {
+            let block = &self.blocks[number];
+            block.has_key(key) && block.second() == second
+        })
     }
 
     /// A block by number.
     pub fn block(&self, number: usize) -> &Block {
         &self.blocks[number]
+    }
+
+    /// Host offset in the block and guest offset in the page of each of a block's instructions.
+    fn places(&self, number: usize) -> impl Iterator<Item = (u16, u16)> {
+        let end = self.blocks.get(number + 1).map_or_else(|| self.places.next(), |next| next.places);
+        self.places.of(self.blocks[number].places, end)
+    }
+
+    /// The guest offset in the page that a host offset within a block belongs to, and the host offset at which that
+    /// instruction starts.
+    pub fn site(&self, number: usize, host: u32) -> (u16, u32) {
+        let start = self.blocks[number].host;
+        let before = self.places(number).take_while(|&(at, _)| u32::from(at) <= host - start);
+        let (at, offset) = before.last().unwrap_or((0, self.blocks[number].start));
+        (offset, start + u32::from(at))
     }
 
     /// Must the cache be thrown away before anything more is translated? Where most of it is what the guest still has, it
@@ -190,6 +145,11 @@ impl Store {
         !(worth_more && self.cache.grow())
     }
 
+    /// What a mirror's block has besides.
+    pub fn extra(&self, number: usize) -> &Extra {
+        &self.extras[number]
+    }
+
     /// Is there room for one more block, and no more perhaps?
     pub fn is_nearly_full(&self) -> bool {
         !self.cache.has_room(2 * LONGEST)
@@ -197,12 +157,12 @@ impl Store {
 
     /// The links of a mirror's block that lead nowhere yet, and the guest addresses that they are for.
     pub fn open_links(&self, number: usize) -> Vec<(u32, u64)> {
-        let page = self.blocks[number].key.at.unwrap_or(0);
+        let page = self.blocks[number].key().at.unwrap_or(0);
         let first = self.links.partition_point(|link| (link.from as usize) < number);
         let of_block = self.links[first..].iter().take_while(|link| link.from as usize == number);
-        let open = of_block.enumerate().filter(|(_, link)| link.to.is_none());
+        let open = of_block.enumerate().filter(|(_, link)| link.to == NONE);
         open.map(|(n, link)| {
-            let target = match link.goal {
+            let target = match link.goal(&self.crossings) {
                 Goal::Within(offset) => page + u64::from(offset),
                 Goal::Across { target, .. } => target,
             };
@@ -236,6 +196,7 @@ impl Store {
         if code.get(used.clone()) != read(memory, page, second).get(used) {
             return None;
         }
+        assert!(emitted.code.len() <= LONGEST);
         let number = self.blocks.len();
         let host = self.cache.append(&emitted.code);
         if let Some(shared) = &self.shared {
@@ -252,38 +213,24 @@ impl Store {
         tracing::trace!(target: "ringfence::blocks", "block at RAM {:#x}, {key:?}\n{}", at.0,
             Listing { page: code, emitted: &emitted, host });
         for link in &emitted.links {
-            self.links.push(Link {
-                at: host + link.at,
-                stub: host + link.stub,
-                from: number as u32,
-                to: None,
-                goal: link.goal.moved(host),
-                forward: link.forward,
-            });
+            let goal = link.goal.moved(host);
+            let link = Link::new(number as u32, link.at, link.stub, goal, link.forward, &mut self.crossings);
+            self.links.push(link);
         }
-        self.calls.extend(emitted.calls.into_iter().map(|call| (number, call)));
-        self.blocks.push(Block {
-            host,
-            len: emitted.code.len() as u32,
-            near: emitted.near,
-            stale: emitted.stale,
-            page,
-            key,
-            start,
-            sites: emitted.sites.iter().map(|&(at, offset)| (at as u16, offset)).collect(),
-            second: second.map(RamOffset::page),
-            incoming: Vec::new(),
-            live: true,
-            exits: emitted.direct.exits.into(),
-            saved: emitted.direct.saved.into(),
-            tail: emitted.direct.tail,
-            returns: emitted.direct.returns,
-        });
-        self.by_host.insert(host, number);
+        self.calls.extend(emitted.calls.into_iter().map(|call| (number as u32, call)));
+        let origin = Origin { page, second: second.map(RamOffset::page), key, start };
+        let len = emitted.code.len() as u32;
+        let extent = Extent { host, len, near: emitted.near, stale: emitted.stale };
+        self.blocks.push(Block::new(&origin, &extent, self.places.next()));
+        self.places.add(emitted.sites.iter().map(|&(at, offset)| (at as u16, offset)));
+        if key.direct {
+            self.extras.push(Extra::of(emitted.direct));
+        }
         if let Some((page, generation)) = beyond {
-            self.code_page(page, generation).crossing.push(number);
+            self.code_page(page, generation).crossing.push(number as u32);
         }
-        self.code_page(page, generation).blocks.insert((start, key), number);
+        let blocks = &mut self.code_page(page, generation).blocks;
+        blocks.insert(blocks.partition_point(|&(other, _)| other <= start), (start, number as u32));
         self.translated += 1;
         self.living += emitted.code.len();
         Some(number)
@@ -301,72 +248,102 @@ impl Store {
     pub fn goal(&self, link: u32) -> (Goal, RamOffset, Key) {
         let link = &self.links[link as usize];
         let block = &self.blocks[link.from as usize];
-        (link.goal, RamOffset(block.page as u64 * PAGE_SIZE), block.key)
+        (link.goal(&self.crossings), RamOffset(block.page() as u64 * PAGE_SIZE), block.key())
     }
 
     /// An instruction that a block calls the reference CPU for, and the block's number.
     pub fn call(&self, number: u32) -> (usize, Call) {
-        self.calls[number as usize]
+        let (block, call) = self.calls[number as usize];
+        (block as usize, call)
+    }
+
+    /// The cache offset of a link's stub.
+    fn stub(&self, link: u32) -> u32 {
+        let link = &self.links[link as usize];
+        link.places(self.blocks[link.from as usize].host).1
     }
 
     /// Leads a link to a block.
     pub fn connect(&mut self, link: u32, block: usize) {
         let near = self.blocks[block].near();
-        let from = &mut self.links[link as usize];
         // Whoever only goes forwards comes to an end without being asked to.
-        let entry = if from.forward { near + POLL_BYTES } else { near };
-        let before = from.to.replace(block as u32);
+        let entry = if self.links[link as usize].is_forward() { near + POLL_BYTES } else { near };
         self.lead(link, entry);
-        if before == Some(block as u32) {
+        let before = std::mem::replace(&mut self.links[link as usize].to, block as u32);
+        if before == block as u32 {
             return;
         }
-        if let Some(before) = before {
-            self.blocks[before as usize].incoming.retain(|&other| other != link);
+        if before != NONE {
+            self.take_out(before, link);
         }
-        self.blocks[block].incoming.push(link);
+        let first = std::mem::replace(&mut self.blocks[block].incoming, link);
+        self.links[link as usize].next = first;
+    }
+
+    /// Takes a link out of the list of those that lead to a block.
+    fn take_out(&mut self, block: u32, link: u32) {
+        let next = self.links[link as usize].next;
+        let mut at = self.blocks[block as usize].incoming;
+        if at == link {
+            self.blocks[block as usize].incoming = next;
+            return;
+        }
+        while at != NONE {
+            let after = self.links[at as usize].next;
+            if after == link {
+                self.links[at as usize].next = next;
+                return;
+            }
+            at = after;
+        }
     }
 
     /// Leads a link to a block in another page if both are global, otherwise to the jump cache.
     pub fn connect_across(&mut self, link: u32, block: usize) {
         let (at, to) = (&self.links[link as usize], &self.blocks[block]);
-        let from = self.blocks[at.from as usize].key;
-        let Goal::Across { target, other } = at.goal else { return };
+        let Goal::Across { target, other } = at.goal(&self.crossings) else { return };
         let page = target & !(PAGE_SIZE - 1);
-        self.across.entry(page).or_default().insert(link);
-        if to.second.is_some() && from.direct {
-            self.across.entry(page.wrapping_add(PAGE_SIZE)).or_default().insert(link);
+        let from = self.blocks[at.from as usize].key();
+        let runs_on = to.second().is_some();
+        let fits = (from.direct || !runs_on) && to.has_key(Key { at: Some(page), ..from });
+        if self.links[link as usize].note() {
+            self.across.entry(page).or_default().push(link);
+            if fits && runs_on {
+                self.across.entry(page.wrapping_add(PAGE_SIZE)).or_default().push(link);
+            }
         }
-        let whole = to.second.is_none() || from.direct;
-        if whole && to.key == (Key { at: Some(page), ..from }) {
+        if fits {
             self.connect(link, block);
         } else {
             self.lead(link, other);
         }
     }
 
-    /// Leads a link to a place in the cache, unless its block is gone: what sends those away who enter that stands
-    /// where its links may have been.
+    /// Leads a link to a place in the cache, unless its block is gone: what sends those away who enter that may stand
+    /// where its links were.
     fn lead(&mut self, link: u32, to: u32) {
-        let link = &self.links[link as usize];
-        if self.blocks[link.from as usize].live {
-            self.cache.link(link.at, to);
+        let from = &self.blocks[self.links[link as usize].from as usize];
+        if from.live {
+            self.cache.link(self.links[link as usize].places(from.host).0, to);
         }
     }
 
     /// Forgets what rests on how the guest maps global pages: one of them, or all.
     pub fn unmap(&mut self, page: Option<u64>) {
         let links: Vec<u32> = match page {
-            Some(page) => self.across.remove(&(page & !(PAGE_SIZE - 1))).into_iter().flatten().collect(),
+            Some(page) => self.across.remove(&(page & !(PAGE_SIZE - 1))).unwrap_or_default(),
             None => std::mem::take(&mut self.across).into_values().flatten().collect(),
         };
         for link in links {
-            self.lead(link, self.links[link as usize].stub);
+            self.links[link as usize].strike();
+            self.lead(link, self.stub(link));
         }
     }
 
     /// The block that a host offset lies in.
     pub fn at_host(&self, host: u32) -> Option<usize> {
-        let (_, &number) = self.by_host.range(..=host).next_back()?;
+        // They lie in the order in which they were made.
+        let number = self.blocks.partition_point(|block| block.host <= host).checked_sub(1)?;
         let block = &self.blocks[number];
         (host < block.host + block.len).then_some(number)
     }
@@ -378,18 +355,20 @@ impl Store {
             return;
         }
         self.living -= block.len as usize;
-        let (near, stale) = (block.near(), block.host + block.stale);
-        let (page, place) = (block.page, (block.start, block.key));
-        for link in std::mem::take(&mut block.incoming) {
-            self.links[link as usize].to = None;
-            self.lead(link, self.links[link as usize].stub);
+        let (near, stale) = (block.near(), block.host + u32::from(block.stale));
+        let (page, start) = (block.page(), block.start);
+        let mut incoming = std::mem::replace(&mut block.incoming, NONE);
+        while incoming != NONE {
+            self.lead(incoming, self.stub(incoming));
+            let link = &mut self.links[incoming as usize];
+            (link.to, incoming) = (NONE, link.next);
         }
         self.cache.patch(near, &[0xe9]);
         self.cache.link(near + 1, stale);
         if let Some(page) = self.pages.get_mut(&page)
-            && page.blocks.get(&place) == Some(&number)
+            && let Some(at) = page.blocks.iter().position(|&entry| entry == (start, number as u32))
         {
-            page.blocks.remove(&place);
+            page.blocks.remove(at);
         }
         self.invalidated += 1;
     }
@@ -397,8 +376,9 @@ impl Store {
     /// Throws away the blocks in which the instruction at this offset of a RAM page is translated.
     pub fn invalidate_at(&mut self, page: usize, offset: u16) {
         let Some(code) = self.pages.get(&page) else { return };
-        let has = |&&number: &&usize| self.blocks[number].sites.iter().any(|&(_, site)| site == offset);
-        for number in code.blocks.values().filter(has).copied().collect::<Vec<_>>() {
+        let has = |&number: &usize| self.places(number).any(|(_, site)| site == offset);
+        let numbers = code.blocks.iter().map(|&(_, number)| number as usize);
+        for number in numbers.filter(has).collect::<Vec<_>>() {
             self.invalidate(number);
         }
     }
@@ -419,8 +399,9 @@ impl Store {
 
     fn drop_page(&mut self, page: usize) {
         if let Some(code) = self.pages.remove(&page) {
-            for number in code.blocks.into_values().chain(code.crossing) {
-                self.invalidate(number);
+            let blocks = code.blocks.into_iter().map(|(_, number)| number);
+            for number in blocks.chain(code.crossing) {
+                self.invalidate(number as usize);
             }
         }
     }
@@ -429,8 +410,8 @@ impl Store {
     pub fn clear(&mut self) {
         self.cache.truncate(self.head);
         // Not only emptied: their memory is not needed either.
-        (self.blocks, self.links, self.calls) = Default::default();
-        (self.across, self.pages, self.by_host) = Default::default();
+        (self.blocks, self.places, self.links, self.extras) = Default::default();
+        (self.crossings, self.calls, self.across, self.pages) = Default::default();
         self.living = 0;
         self.flushes += 1;
     }

@@ -198,7 +198,10 @@ impl Translated {
         let _guard = signal::guard(self.store.cache.range(), self.frame.address())?;
         let counted = left != u64::MAX;
         let mut resume = Resume::Dispatch;
-        if let Some(counter) = &mut self.counter {
+        // Where instructions are counted the board is asked, and only for what the guest asks.
+        if let Some(counter) = &mut self.counter
+            && !counted
+        {
             counter.restart(self.frame.frame(), || self.tier.tsc());
         }
         loop {
@@ -263,7 +266,7 @@ impl Translated {
                         continue;
                     };
                     match resume {
-                        Resume::DispatchJump if self.store.block(number).key.jumps() => {
+                        Resume::DispatchJump if self.store.block(number).key().jumps() => {
                             let host = self.store.cache.address(self.store.block(number).host);
                             let rip = self.tier.rip();
                             let global = self.tier.is_code_global(rip);
@@ -367,9 +370,7 @@ impl Translated {
     }
 
     fn block_at(&mut self, source: &Source) -> Option<usize> {
-        if let Some(number) = self.store.find(source.at, source.key)
-            && self.store.second(number) == source.second.map(RamOffset::page)
-        {
+        if let Some(number) = self.store.find(source) {
             return Some(number);
         }
         if self.store.is_full() {
@@ -427,6 +428,7 @@ impl Translated {
         frame.selectors = seen.selectors.map(u64::from);
         (frame.cr2, frame.cr3, frame.tsc_aux) = (seen.cr2, seen.cr3, seen.tsc_aux);
         if let Some(counter) = &mut self.counter
+            && !counted
             && counter.update(frame, seen.tsc_adjust, || self.tier.tsc())
         {
             // From now on RDTSC is translated otherwise.
@@ -549,7 +551,7 @@ impl Translated {
         }
         let Some(resume) = call.resume.filter(|_| follows) else { return Ok(Ok(Resume::Dispatch)) };
         let block = self.store.block(block);
-        if self.key(&self.tier.facts(), false) != (Key { at: None, ..block.key }) {
+        if self.key(&self.tier.facts(), false) != (Key { at: None, ..block.key() }) {
             return Ok(Ok(Resume::Dispatch));
         }
         Ok(Ok(Resume::At(self.store.cache.address(block.host + resume))))

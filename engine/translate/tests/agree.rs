@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use base::{GuestMemory, GuestPhys};
 use engine::{Attention, Board, Budget, CpuLevel, CpuModel, Engine, Exit};
-use guest::{ALIAS, CODE, DATA, NoBoard, RAM, page_tables, start};
+use guest::{ALIAS, CODE, DATA, RAM, page_tables, start};
 use iced_x86::code_asm::*;
 use x86::control::cr4;
 use x86::{CpuState, Gpr, SegmentRegister};
@@ -16,7 +16,7 @@ fn run(engine: &dyn Engine, code: &[u8], budget: Budget) -> (CpuState, Vec<u8>, 
     page_tables(&memory);
     memory.write(GuestPhys(CODE), code).unwrap();
     let attention = Arc::new(Attention::default());
-    let board: Arc<dyn Board> = Arc::new(NoBoard);
+    let board: Arc<dyn Board> = guest::board();
     let model = CpuModel { level: CpuLevel::V2, vcpus: 1 };
     let mut vcpu = engine.vcpu(0, &model, &memory, &attention, &board).unwrap();
     vcpu.set_state(&start());

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use base::{GuestMemory, GuestPhys, PAGE_SIZE, RamOffset};
 use engine::{Attention, Board, Budget, CpuLevel, CpuModel, Engine, Exit, Signals, Vcpu};
-use guest::{ALIAS, CODE, DATA, NoBoard, RAM, page_tables, start};
+use guest::{ALIAS, CODE, DATA, RAM, page_tables, start};
 use iced_x86::code_asm::*;
 use x86::{CpuState, Gpr};
 
@@ -37,7 +37,7 @@ impl Machine {
         page_tables(&memory);
         memory.watch().share();
         let model = CpuModel { level: CpuLevel::V2, vcpus: programs.len() as u32 };
-        let board: Arc<dyn Board> = Arc::new(NoBoard);
+        let board: Arc<dyn Board> = guest::board();
         let (mut vcpus, mut attentions) = (Vec::new(), Vec::new());
         for (program, index) in programs.iter().zip(0..) {
             let mut assembler = CodeAssembler::new(64).unwrap();

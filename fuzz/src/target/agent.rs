@@ -52,6 +52,7 @@ fn seeds() -> Vec<Vec<u8>> {
         Request::Start { session, command },
         Request::Stdin { session, bytes: b"hello".to_vec() },
         Request::StdinEof { session },
+        Request::OutputTaken { session, bytes: 3 },
         Request::Signal { session, signal: 15 },
     ] {
         request.encode(&mut requests).expect("a short message");

@@ -1,7 +1,8 @@
 //! The protocol between the host and the guest agent.
 //!
 //! The agent (the binary of this crate) is process 1 of our guests. It runs commands for the host and speaks
-//! with it over one byte channel: the second serial port today, a virtio console port later. This library is
+//! with it over one byte channel: a port of a virtio console named [`PORT`], or the second serial port where the guest
+//! has no driver for that. This library is
 //! that conversation and nothing else, so that the host can use it without the agent; its types hold data
 //! only.
 //!
@@ -45,7 +46,7 @@
 //! session has ended. Sessions run side by side, each by this course:
 //!
 //! ```text
-//! host   Start ──┬─ Stdin … StdinEof, Resize, Signal ────────────────┐  (any number, any order)
+//! host   Start ──┬─ Stdin … StdinEof, Resize, Signal, OutputTaken ───┐  (any number, any order)
 //! agent          ├─ Started ─ Stdout, Stderr, StdinTaken … ─ Exited ─┘
 //!                └─ Failed                                    (no such command: the shell's 127 or 126)
 //! ```
@@ -58,14 +59,18 @@
 //!
 //! # Flow control
 //!
-//! Towards the host the channel itself pushes back: the host stops reading, the guest's driver stops sending,
-//! the agent stops reading pipes and the command stops in `write`. Towards the guest that is not enough: the
-//! guest's serial driver empties the 16-byte FIFO into the kernel's own buffer whether or not anyone reads
-//! it, and drops what no longer fits there. And a command that does not read its input must not hold up the
-//! Signal that is to end it. So input has a window per session: at most [`STDIN_WINDOW`] bytes may be under
-//! way; the agent gives room back by `StdinTaken` as the command reads (or discards: a command that closed
-//! its input takes everything). [`Window`] keeps the host's side of the count. The agent always reads the
-//! channel at once, so with [`MAX_SESSIONS`] the total stays far below the kernel's buffer.
+//! Sessions share the channel, so none may fill it. Each has two windows, of which [`Window`] keeps count.
+//!
+//! Of a session's input at most [`STDIN_WINDOW`] bytes may be under way; the agent gives room back by
+//! `StdinTaken` as the command reads (or discards: a command that closed its input takes everything). So a
+//! command that does not read holds up neither the Signal that is to end it nor anyone else. And the guest's
+//! serial driver, which empties the 16-byte FIFO into the kernel's own buffer whether or not anyone reads it,
+//! and drops what no longer fits there, has nothing to drop: the agent always reads the channel at once, and
+//! with [`MAX_SESSIONS`] the total stays far below that buffer.
+//!
+//! Of its output, both streams together, at most [`OUTPUT_WINDOW`] bytes may be under way; the host gives room
+//! back by `OutputTaken` as its user's program reads. When there is none the agent stops reading the pipes,
+//! and the command stops in `write`.
 
 mod body;
 mod decoder;
@@ -74,6 +79,7 @@ mod network;
 mod reply;
 mod request;
 mod session;
+mod share;
 mod window;
 
 pub use decoder::{Decoder, ProtocolError};
@@ -82,4 +88,8 @@ pub use network::{Network, NotANetwork};
 pub use reply::{Reply, Status};
 pub use request::Request;
 pub use session::{Command, SessionId, Variable, WindowSize};
-pub use window::{MAX_SESSIONS, STDIN_WINDOW, Window};
+pub use share::{SHARE_WORD, SHARES_AT, shares_in};
+pub use window::{MAX_SESSIONS, OUTPUT_WINDOW, STDIN_WINDOW, Window};
+
+/// The name of the console port that is the channel.
+pub const PORT: &str = "org.ringfence.agent";

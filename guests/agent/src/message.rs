@@ -4,7 +4,7 @@ use crate::SessionId;
 use crate::body::Body;
 
 /// The version of the protocol that this crate speaks.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// The first bytes of a Hello's body. Not text, so that no console output can look like it.
 pub const HELLO_MAGIC: [u8; 8] = [0xf5, b'R', b'F', b'a', b'g', b'n', b't', 0xfa];

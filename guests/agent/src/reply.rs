@@ -84,6 +84,21 @@ const KIND_STDIN_TAKEN: u8 = 0x83;
 const KIND_EXITED: u8 = 0x84;
 const KIND_FAILED: u8 = 0x85;
 
+impl Reply {
+    /// The session that it is about; none for a Hello.
+    pub fn session(&self) -> Option<SessionId> {
+        match self {
+            Self::Hello { .. } => None,
+            Self::Started { session, .. }
+            | Self::Stdout { session, .. }
+            | Self::Stderr { session, .. }
+            | Self::StdinTaken { session, .. }
+            | Self::Exited { session, .. }
+            | Self::Failed { session, .. } => Some(*session),
+        }
+    }
+}
+
 impl Message for Reply {
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), TooLong> {
         match self {

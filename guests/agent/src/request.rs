@@ -38,6 +38,13 @@ pub enum Request {
         /// The new size.
         size: WindowSize,
     },
+    /// Output was written where it belongs: as much room is back in the session's [`crate::OUTPUT_WINDOW`].
+    OutputTaken {
+        /// The session.
+        session: SessionId,
+        /// How many bytes, of both streams together.
+        bytes: u32,
+    },
     /// Sends a signal to the command's process group.
     Signal {
         /// The session.
@@ -56,8 +63,24 @@ const KIND_STDIN: u8 = 0x11;
 const KIND_STDIN_EOF: u8 = 0x12;
 const KIND_RESIZE: u8 = 0x13;
 const KIND_SIGNAL: u8 = 0x14;
+const KIND_OUTPUT_TAKEN: u8 = 0x15;
 const KIND_POWER_OFF: u8 = 0x20;
 const KIND_REBOOT: u8 = 0x21;
+
+impl Request {
+    /// The session that it is about, if it is about one.
+    pub fn session(&self) -> Option<SessionId> {
+        match self {
+            Self::Hello { .. } | Self::PowerOff | Self::Reboot => None,
+            Self::Start { session, .. }
+            | Self::Stdin { session, .. }
+            | Self::StdinEof { session }
+            | Self::Resize { session, .. }
+            | Self::OutputTaken { session, .. }
+            | Self::Signal { session, .. } => Some(*session),
+        }
+    }
+}
 
 impl Message for Request {
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), TooLong> {
@@ -69,6 +92,9 @@ impl Message for Request {
             }
             Self::StdinEof { session } => frame(out, KIND_STDIN_EOF, *session, |_| {}),
             Self::Resize { session, size } => frame(out, KIND_RESIZE, *session, |out| size.write(out)),
+            Self::OutputTaken { session, bytes } => frame(out, KIND_OUTPUT_TAKEN, *session, |out| {
+                out.extend_from_slice(&bytes.to_le_bytes());
+            }),
             Self::Signal { session, signal } => frame(out, KIND_SIGNAL, *session, |out| out.push(*signal)),
             Self::PowerOff => frame(out, KIND_POWER_OFF, SessionId(0), |_| {}),
             Self::Reboot => frame(out, KIND_REBOOT, SessionId(0), |_| {}),
@@ -83,6 +109,7 @@ impl Message for Request {
             KIND_STDIN => Self::Stdin { session, bytes: body.rest() },
             KIND_STDIN_EOF => Self::StdinEof { session },
             KIND_RESIZE => Self::Resize { session, size: WindowSize::read(&mut body)? },
+            KIND_OUTPUT_TAKEN => Self::OutputTaken { session, bytes: body.u32()? },
             KIND_SIGNAL => Self::Signal { session, signal: body.u8()? },
             KIND_POWER_OFF => Self::PowerOff,
             KIND_REBOOT => Self::Reboot,

@@ -1,4 +1,4 @@
-//! How much input may be under way to a command.
+//! How much input and output may be under way to and from a command.
 
 /// The bytes of standard input that may be under way in one session: sent, but not yet reported taken.
 pub const STDIN_WINDOW: usize = 8192;
@@ -8,16 +8,26 @@ pub const STDIN_WINDOW: usize = 8192;
 /// `tty_buffer.c`; 64 KiB in older ones) with nothing to drop.
 pub const MAX_SESSIONS: usize = 8;
 
-/// The host's count of the room that a session's input has. Starts with [`STDIN_WINDOW`] bytes.
+/// The bytes of standard output and standard error that may be under way in one session: sent, but not yet reported
+/// taken. A session whose output nobody reads holds up no other.
+pub const OUTPUT_WINDOW: usize = 256 << 10;
+
+/// The sender's count of the room that a session's input or output has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Window {
     room: usize,
+    size: usize,
 }
 
 impl Window {
-    /// The window of a new session.
-    pub const fn new() -> Self {
-        Self { room: STDIN_WINDOW }
+    /// The window of a new session's input.
+    pub const fn input() -> Self {
+        Self { room: STDIN_WINDOW, size: STDIN_WINDOW }
+    }
+
+    /// The window of a new session's output.
+    pub const fn output() -> Self {
+        Self { room: OUTPUT_WINDOW, size: OUTPUT_WINDOW }
     }
 
     /// How many bytes may be sent now.
@@ -31,17 +41,10 @@ impl Window {
         self.room = self.room.saturating_sub(bytes);
     }
 
-    /// Counts what a [`crate::Reply::StdinTaken`] reports. Room never exceeds the window, whatever the guest
-    /// claims.
+    /// Counts what the other side reports as taken. Room never exceeds the window, whatever it claims.
     pub fn taken(&mut self, bytes: u32) {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        self.room = self.room.saturating_add(bytes).min(STDIN_WINDOW);
-    }
-}
-
-impl Default for Window {
-    fn default() -> Self {
-        Self::new()
+        self.room = self.room.saturating_add(bytes).min(self.size);
     }
 }
 
@@ -51,7 +54,7 @@ mod tests {
 
     #[test]
     fn room_goes_with_what_is_sent_and_comes_back_with_what_is_taken() {
-        let mut window = Window::new();
+        let mut window = Window::input();
         window.sent(STDIN_WINDOW - 1);
         assert_eq!(window.room(), 1);
         window.taken(99);
@@ -60,7 +63,7 @@ mod tests {
 
     #[test]
     fn a_lying_guest_gains_no_room() {
-        let mut window = Window::new();
+        let mut window = Window::input();
         window.sent(1);
         window.taken(u32::MAX);
         assert_eq!(window.room(), STDIN_WINDOW);

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use host::{Host, Outcome, command, script};
 use ringfence_agent::{
-    HELLO_MAGIC, MAX_SESSIONS, Reply, Request, STDIN_WINDOW, SessionId, Status, VERSION, Variable, WindowSize,
+    HELLO_MAGIC, MAX_SESSIONS, OUTPUT_WINDOW, Reply, Request, STDIN_WINDOW, SessionId, Status, VERSION,
+    Variable, WindowSize,
 };
 
 const SIZE: WindowSize = WindowSize { rows: 24, cols: 80 };
@@ -271,4 +272,27 @@ fn nothing_is_left_behind_by_many_sessions() {
     // No zombies either: all children are reaped.
     let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", host.agent())).unwrap();
     assert_eq!(children, "");
+}
+
+#[test]
+fn output_that_nobody_takes_holds_up_nobody() {
+    let mut host = Host::new();
+    host.takes = false;
+    let loud = host.start(script("head -c 1000000 /dev/zero; echo err >&2; exit 4"));
+    let mut got = 0;
+    while got < OUTPUT_WINDOW {
+        match host.hear() {
+            Reply::Started { .. } => {}
+            Reply::Stdout { bytes, .. } => got += bytes.len(),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(got, OUTPUT_WINDOW);
+    let other = host.start(script("echo still here"));
+    assert_eq!(host.wait_for(other).stdout, b"still here\n");
+    host.takes = true;
+    host.say(&Request::OutputTaken { session: loud, bytes: OUTPUT_WINDOW as u32 });
+    let outcome = host.wait_for(loud);
+    assert_eq!(outcome.stdout.len() + got, 1_000_000);
+    assert_eq!((outcome.status, &outcome.stderr[..]), (Status::Code(4), &b"err\n"[..]));
 }

@@ -43,6 +43,7 @@ fn request() -> impl Strategy<Value = Request> {
         (session(), data()).prop_map(|(session, bytes)| Request::Stdin { session, bytes }),
         session().prop_map(|session| Request::StdinEof { session }),
         (session(), size()).prop_map(|(session, size)| Request::Resize { session, size }),
+        (session(), any::<u32>()).prop_map(|(session, bytes)| Request::OutputTaken { session, bytes }),
         (session(), any::<u8>()).prop_map(|(session, signal)| Request::Signal { session, signal }),
         Just(Request::PowerOff),
         Just(Request::Reboot),

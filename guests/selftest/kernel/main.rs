@@ -85,13 +85,14 @@ extern "C" fn kernel_main(magic: u32, address: u32) -> ! {
         echo::run();
         exit::leave(exit::SUCCESS, acpi.as_ref());
     }
+    let families = if words.has("hostile") { tests::hostile::FAMILIES } else { tests::FAMILIES };
     if words.has("list") {
-        for test in tests::FAMILIES.iter().copied().flatten() {
+        for test in families.iter().copied().flatten() {
             say!("{}", test.name);
         }
         exit::leave(exit::SUCCESS, acpi.as_ref());
     }
-    let totals = harness::run(tests::FAMILIES, &words);
+    let totals = harness::run(families, &words);
     let skipped = match totals.skipped {
         0 => Text::new(),
         count => text!(", {count} skipped"),

@@ -23,6 +23,7 @@
 //! | `list` | print the names of the tests and leave |
 //! | `trace` | print `RUN name` before each test |
 //! | `exit=N` | leave at once through the debug-exit port with code N |
+//! | `hostile` | attack the board and its devices, instead of the other tests: see `kernel/tests/hostile` |
 //! | `echo` | send serial input back, by interrupts, until a `.` |
 //! | `crash=triple` | triple fault |
 //! | `crash=hang` | halt with interrupts off |

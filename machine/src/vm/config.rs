@@ -47,7 +47,8 @@ impl Default for VmConfig {
     }
 }
 
-/// The files of a machine, read. Kept as long as the machine, for a reset loads them again.
+/// The files of a machine, read. A machine that starts anew at a reset keeps them, for it loads them again; others let
+/// them go once they are loaded.
 #[derive(Clone, Debug, Default)]
 pub struct Images {
     /// The kernel.

@@ -5,7 +5,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use base::GuestPhys;
 use engine::EngineError;
 
-use super::outcome::{Outcome, StateError};
+use super::outcome::{BuildError, Outcome, RestartError, StateError};
 use crate::board::lock;
 use crate::chip::Request;
 
@@ -85,6 +85,22 @@ impl Life {
         }
         record.phase = Phase::Running;
         record.vcpus = vcpus;
+        Ok(())
+    }
+
+    /// From the end back to the start, if `reset` succeeds.
+    pub(super) fn begin_again(
+        &self,
+        reset: impl FnOnce() -> Result<(), BuildError>,
+    ) -> Result<(), RestartError> {
+        let mut record = lock(&self.record);
+        if record.phase != Phase::Stopped {
+            return Err(StateError::Running.into());
+        }
+        reset()?;
+        record.phase = Phase::Created;
+        record.ending = None;
+        record.pause = false;
         Ok(())
     }
 

@@ -7,7 +7,7 @@
 //!      │ build            │   └── guest resets, and reboot is on: loads again, goes on running
 //!                         ▼                          │
 //!                      stopped ◄─────────────────────┘
-//!           power-off, reset, triple fault, debug exit, stop(), …
+//!           power-off, reset, triple fault, debug exit, stop(), …     restart(): back to created
 //! ```
 //!
 //! **Threads.** [`Vm::run`] runs vCPU 0 on the calling thread and each further vCPU on a thread of its own;
@@ -33,7 +33,8 @@
 //!
 //! **Reset in place** happens when all vCPU threads have ended: chips as after power-up, the images loaded
 //! again, vCPUs as after reset. RAM keeps what the loader does not overwrite, as on a warm reset. Virtual
-//! time goes on.
+//! time goes on. Whoever wants to decide at each reset whether it is to happen lets the run end, all output of the guest
+//! being written then, and calls [`Vm::restart`].
 
 mod check;
 mod config;
@@ -56,7 +57,7 @@ use crate::load::{self, KernelKind};
 
 pub use check::check;
 pub use config::{Images, VmConfig, Wires};
-pub use outcome::{BuildError, Outcome, StateError, VmRestoreError};
+pub use outcome::{BuildError, Outcome, RestartError, StateError, VmRestoreError};
 pub use state::{VcpuState, VmState};
 
 use life::{Ending, Life};
@@ -75,7 +76,8 @@ struct Seat {
 /// A virtual machine. Share it in an [`Arc`] to control it while it runs.
 pub struct Vm {
     config: VmConfig,
-    images: Images,
+    /// For a reset in place; where there is none the files' memory is given back once they are loaded.
+    images: Option<Images>,
     memory: Arc<GuestMemory>,
     board: Arc<Mainboard>,
     seats: Vec<Seat>,
@@ -126,14 +128,15 @@ impl Vm {
             Ok(Seat { vcpu, attention, statistics: Mutex::default() })
         };
         let seats = (0..).zip(attention).map(seat).collect::<Result<_, BuildError>>()?;
-        let vm = Self { config, images, memory, board, seats, life: Life::default() };
-        vm.load()?;
+        let mut vm = Self { config, images: None, memory, board, seats, life: Life::default() };
+        vm.load(&images)?;
+        vm.images = vm.config.reboot.then_some(images);
         Ok(vm)
     }
 
     /// Firmware tables, kernel and vCPUs as at the start.
-    fn load(&self) -> Result<KernelKind, BuildError> {
-        let Self { config, images, memory, .. } = self;
+    fn load(&self, images: &Images) -> Result<KernelKind, BuildError> {
+        let Self { config, memory, .. } = self;
         self.board.pci.assign();
         let (kind, cpu) = images.request(config, |request| -> Result<_, BuildError> {
             let plan = load::plan(request)?;
@@ -163,9 +166,10 @@ impl Vm {
         let ending = self.board.power(|| {
             loop {
                 let ending = self.run_vcpus();
+                let Some(images) = &self.images else { return ending };
                 match ending {
-                    Ending::Request(Request::Reset) if self.config.reboot => {
-                        if let Err(error) = self.reset() {
+                    Ending::Request(Request::Reset) => {
+                        if let Err(error) = self.reset(images) {
                             tracing::error!(%error, "the machine cannot start anew");
                             return ending;
                         }
@@ -191,14 +195,23 @@ impl Vm {
     }
 
     /// Everything as after power-up, and the kernel loaded again. No vCPU runs.
-    fn reset(&self) -> Result<(), BuildError> {
+    fn reset(&self, images: &Images) -> Result<(), BuildError> {
         for seat in &self.seats {
             seat.attention.take(engine::Signals::all());
         }
         self.board.control().take(); // what several vCPUs asked at once
         self.board.reset();
-        self.load()?;
+        self.load(images)?;
         Ok(())
+    }
+
+    /// Puts a machine that has ended back to its start, as a reset would; it can be [run](Vm::run) again. One that was
+    /// [stopped](Vm::stop) stays so.
+    ///
+    /// # Errors
+    /// [`RestartError::State`] unless it has ended; [`RestartError::Build`] as [`Vm::new`], and then it stays ended.
+    pub fn restart(&self, images: &Images) -> Result<(), RestartError> {
+        self.life.begin_again(|| self.reset(images))
     }
 
     /// Makes every vCPU leave its engine and stops virtual time; returns when it has happened. Pausing a

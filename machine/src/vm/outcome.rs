@@ -61,6 +61,17 @@ pub enum StateError {
     Running,
 }
 
+/// Why a machine was not put back to its start.
+#[derive(Debug, thiserror::Error)]
+pub enum RestartError {
+    /// It has not ended.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// What it starts with.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+}
+
 /// Why a machine was not restored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VmRestoreError {

@@ -285,6 +285,24 @@ fn a_reset_in_place_loads_again() {
     assert!(matches!(runner.join().unwrap(), Ok(Outcome::Stopped | Outcome::Reset)));
 }
 
+#[test]
+fn a_machine_that_ended_starts_again() {
+    let (vm, reports) = simple(vec![out(0xcf9, 6)]);
+    let images = Images { kernel: kernel(), ..Images::default() };
+    assert!(matches!(vm.restart(&images), Err(RestartError::State(StateError::Running))));
+    for _ in 0..3 {
+        assert!(matches!(vm.run(), Ok(Outcome::Reset)));
+        await_report(&reports, "state Running at 0x100020");
+        assert!(matches!(vm.run(), Err(StateError::NotRunning)));
+        assert!(matches!(vm.restart(&Images::default()), Err(RestartError::Build(_))));
+        vm.restart(&images).unwrap();
+    }
+    vm.stop();
+    assert!(matches!(vm.run(), Ok(Outcome::Stopped)));
+    vm.restart(&images).unwrap();
+    assert!(matches!(vm.run(), Ok(Outcome::Stopped)), "who is stopped stays so");
+}
+
 /// A sink that counts the writes.
 #[derive(Clone, Default)]
 struct Sink(Arc<Mutex<(Vec<u8>, usize)>>);

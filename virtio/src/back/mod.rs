@@ -11,7 +11,11 @@
 mod block;
 mod console;
 mod net;
+mod share;
+mod vsock;
 
 pub use block::{Block, Completion, Facts, Failure, Op, Request, SECTOR, Topology};
 pub use console::Console;
 pub use net::{Header, Net, NetFacts, Offloads, Received, Sent};
+pub use share::{Share, ShareReply, ShareRequest};
+pub use vsock::{Broken, Heard, Stream, Vsock, VsockNews};

@@ -1,11 +1,12 @@
 //! All fronts, each with a back-end that does as little as possible.
 
 use ringfence_virtio::back::Offloads;
-use ringfence_virtio::{Balloon, Blk, Console, Device, Net, Port, Rng};
+use ringfence_virtio::{Balloon, Blk, Console, Device, Net, Port, Rng, Vsock};
 
 use crate::cable::Cable;
 use crate::console::Pipe;
 use crate::disk::RamDisk;
+use crate::socket::Host;
 
 pub type Make = fn() -> Box<dyn Device>;
 
@@ -19,4 +20,5 @@ pub const FRONTS: &[(&str, Make)] = &[
         Box::new(Console::new(vec![Port::terminal(Box::new(Pipe::default())), channel]))
     }),
     ("rng", || Box::new(Rng::default())),
+    ("vsock", || Box::new(Vsock::new(Box::new(Host::default()), 3, "sockets"))),
 ];

@@ -12,3 +12,4 @@ mod negotiation;
 mod requests;
 mod rng;
 mod saved;
+mod socket;

@@ -46,6 +46,7 @@ const LAYERS: &[Layer] = &[
     layer("virtio", &["base", "engine/api", "machine"]),
     layer("backend", &["base", "virtio"]),
     layer("control/images", &[]),
+    layer("control/socket", &[]),
     layer(
         "cli",
         &[
@@ -60,6 +61,7 @@ const LAYERS: &[Layer] = &[
             "virtio",
             "backend",
             "control/images",
+            "control/socket",
         ],
     ),
     // The developers' own: nothing imports them.

@@ -8,11 +8,10 @@ use super::*;
 /// The far ends.
 struct World {
     console: Sender<Vec<u8>>,
-    /// Kept: a channel whose sender is gone is at its end.
-    _channel: Sender<Vec<u8>>,
     off: Sender<Ending>,
     input: Sender<Vec<u8>>,
     signals: Sender<i32>,
+    orders: Sender<Ending>,
     chunks: Receiver<Chunk>,
     failures: Sender<(Stream, io::Error)>,
     com1: Arc<Mutex<Vec<u8>>>,
@@ -64,8 +63,17 @@ const LIMITS: Limits = Limits { boot: Duration::from_secs(60), whole: None };
 
 /// Drives `talk` while `story` plays the rest of the world.
 fn drive(talk: Echo, limits: Limits, story: impl FnOnce(World) + Send + 'static) -> Finished {
+    drive_with(None, talk, limits, story)
+}
+
+/// The same with a machine that starts anew by this.
+fn drive_with(
+    restart: Option<Restart>,
+    talk: Echo,
+    limits: Limits,
+    story: impl FnOnce(World) + Send + 'static,
+) -> Finished {
     let (console, console_end) = bounded(4);
-    let (channel, channel_end) = bounded(4);
     let (off, off_end) = bounded(1);
     let (input, input_end) = bounded(0);
     let (signals, signals_end) = bounded(16);
@@ -74,19 +82,16 @@ fn drive(talk: Echo, limits: Limits, story: impl FnOnce(World) + Send + 'static)
     let (com1, stops) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
     let guest = Guest {
         console: console_end,
-        channel: channel_end,
-        ports: [
-            Box::new({
-                let com1 = com1.clone();
-                move |bytes| {
-                    // Takes two at a time, as a port that is nearly full.
-                    let count = bytes.len().min(2);
-                    com1.lock().unwrap().extend_from_slice(&bytes[..count]);
-                    count
-                }
-            }),
-            Box::new(|bytes| bytes.len()),
-        ],
+        agent: None,
+        com1: Box::new({
+            let com1 = com1.clone();
+            move |bytes| {
+                // Takes two at a time, as a port that is nearly full.
+                let count = bytes.len().min(2);
+                com1.lock().unwrap().extend_from_slice(&bytes[..count]);
+                count
+            }
+        }),
         stop: Box::new({
             let (stops, off) = (stops.clone(), off.clone());
             move || {
@@ -95,11 +100,13 @@ fn drive(talk: Echo, limits: Limits, story: impl FnOnce(World) + Send + 'static)
             }
         }),
         off: off_end,
+        restart,
     };
     let output = Output { chunks: chunks_end, failed };
-    let user = User { input: input_end, signals: signals_end, output, raw: None };
-    let world = World { console, _channel: channel, off, input, signals, chunks, failures, com1, stops };
-    let driver = Driver::new(guest, user, Box::new(talk), limits);
+    let (orders, orders_end) = bounded(1);
+    let user = User { input: input_end, signals: signals_end, orders: orders_end, output, raw: None };
+    let world = World { console, off, input, signals, orders, chunks, failures, com1, stops };
+    let driver = Driver::new(guest, user, Box::new(talk), Arc::new(Status::new()), limits);
     let teller = std::thread::spawn(move || story(world));
     let finished = driver.run();
     teller.join().unwrap();
@@ -168,6 +175,64 @@ fn without_a_command_the_first_interrupt_is_ours() {
     let talk = Echo { started: false, has_command: false };
     let finished = drive(talk, LIMITS, |world| world.signals.send(SIGINT).unwrap());
     assert_eq!((finished.ending, finished.started), (Ending::Signal(SIGINT), false));
+}
+
+/// A restart that counts.
+fn counting(restarts: &Arc<AtomicUsize>) -> Restart {
+    let restarts = Arc::clone(restarts);
+    Box::new(move || {
+        let number = restarts.fetch_add(1, Ordering::SeqCst);
+        let (requests, users) = (bounded(1).0, crossbeam_channel::unbounded().0);
+        let id = agent::SessionId(u32::try_from(number).unwrap());
+        if number < 3 {
+            Ok(Line { id, replies: never(), requests, users })
+        } else {
+            Err("no more".to_owned())
+        }
+    })
+}
+
+#[test]
+fn a_guest_that_resets_the_machine_starts_anew() {
+    let restarts = Arc::default();
+    let finished = drive_with(Some(counting(&restarts)), ECHO, LIMITS, |world| {
+        for _ in 0..3 {
+            world.off.send(Ending::Reset).unwrap();
+        }
+        world.console.send(b"!".to_vec()).unwrap();
+        world.off.send(Ending::Reset).unwrap();
+        said(world);
+    });
+    assert_eq!((finished.ending, restarts.load(Ordering::SeqCst)), (Ending::Guest(9), 3));
+    let restarts = Arc::default();
+    let finished = drive_with(Some(counting(&restarts)), ECHO, LIMITS, |world| {
+        for _ in 0..4 {
+            world.off.send(Ending::Reset).unwrap();
+        }
+    });
+    assert_eq!(finished.ending, Ending::Host("no more".to_owned()));
+}
+
+#[test]
+fn a_guest_that_panicked_or_never_came_up_does_not_start_anew() {
+    let restarts = Arc::default();
+    let finished = drive_with(Some(counting(&restarts)), ECHO, LIMITS, |world| {
+        world.console.send(b"Kernel panic - not syncing: no root\n".to_vec()).unwrap();
+        world.off.send(Ending::Reset).unwrap();
+        said(world);
+    });
+    assert_eq!(finished.panic.as_deref(), Some("no root"));
+    let talk = Echo { started: false, has_command: false };
+    let finished = drive_with(Some(counting(&restarts)), talk, LIMITS, |world| {
+        world.off.send(Ending::Reset).unwrap();
+    });
+    assert_eq!((finished.ending, restarts.load(Ordering::SeqCst)), (Ending::Reset, 0));
+}
+
+#[test]
+fn a_plug_that_is_pulled() {
+    let finished = drive(ECHO, LIMITS, |world| world.orders.send(Ending::Killed).unwrap());
+    assert_eq!(finished.ending, Ending::Killed);
 }
 
 #[test]

@@ -23,10 +23,12 @@ fn image(userspace: Userspace) -> Image {
         initrd: Some(blob),
         command_line: "console=ttyS0".to_owned(),
         packages: vec![],
+        disk: None,
+        built: None,
         ours: Digest::of(b""),
         created: 0,
     };
-    Image { manifest, kernel: b"kernel".to_vec(), initrd: Some(b"initrd".to_vec()) }
+    Image { manifest, kernel: b"kernel".to_vec(), initrd: Some(b"initrd".to_vec()), disk: None }
 }
 
 #[test]

@@ -63,6 +63,23 @@ pub(super) fn uri(line: &str) -> Option<String> {
     scheme.starts_with(|c: char| c.is_ascii_alphabetic()).then(|| uri.to_owned())
 }
 
+/// The package in a line of `install --simulate`: `Inst NAME (VERSION ARCHIVE [ARCH])`, as `NAME=VERSION`.
+pub(super) fn installed(line: &str) -> Option<String> {
+    let mut words = line.strip_prefix("Inst ")?.split(' ');
+    let name = words.next().filter(|name| is_name(name))?;
+    let version = words.next()?.strip_prefix('(').filter(|version| is_version(version))?;
+    Some(format!("{name}={version}"))
+}
+
+/// The proxy in a line of `apt-config dump`: `Acquire::http::Proxy "ADDRESS";`.
+pub(super) fn proxy(line: &str) -> Option<(String, String)> {
+    let (key, value) = line.split_once(' ')?;
+    let scheme = key.strip_prefix("Acquire::")?.strip_suffix("::Proxy")?;
+    let address = value.strip_prefix('"')?.strip_suffix("\";")?;
+    let good = matches!(scheme, "http" | "https") && !matches!(address, "" | "DIRECT" | "false");
+    good.then(|| (scheme.to_owned(), address.to_owned()))
+}
+
 /// Whether this is the name of a kernel's package, and not of a metapackage:
 /// `linux-image-` and a version.
 pub(super) fn is_kernel(name: &str) -> bool {
@@ -122,6 +139,29 @@ Package: another
         assert_eq!((candidate.arch.as_str(), candidate.deb.size), ("amd64", 1500));
         assert!(candidate.deb.digest.hex().starts_with("6f32a25a"));
         assert_eq!(candidate.depends, ["linux-image-6.1.0-50-cloud-amd64"]);
+    }
+
+    #[test]
+    fn simulated_installations() {
+        let line = "Inst base-passwd (3.6.1 Debian:12.12/oldstable [amd64])";
+        assert_eq!(installed(line).unwrap(), "base-passwd=3.6.1");
+        for other in ["Conf base-passwd (3.6.1 x)", "Inst -x (1 y)", "Inst x [1] (2 y)", "Inst x", ""] {
+            assert_eq!(installed(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn proxies() {
+        let line = r#"Acquire::http::Proxy "http://proxy.example:3128/";"#;
+        assert_eq!(proxy(line).unwrap(), ("http".to_owned(), "http://proxy.example:3128/".to_owned()));
+        for other in [
+            r#"Acquire::http::Proxy "DIRECT";"#,
+            r#"Acquire::http::Proxy::127.0.0.1 "http://x";"#,
+            r#"Acquire::http "";"#,
+            "",
+        ] {
+            assert_eq!(proxy(other), None, "{other}");
+        }
     }
 
     #[test]

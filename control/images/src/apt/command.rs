@@ -147,6 +147,16 @@ impl Finished {
         self.stderr.contains(text)
     }
 
+    /// The package that apt knows no such name for, if that is its complaint.
+    pub(super) fn lacks(&self) -> Option<String> {
+        self.stderr.lines().find_map(|line| {
+            let name = line.strip_prefix("E: Unable to locate package ").or_else(|| {
+                line.strip_prefix("E: Package '")?.strip_suffix("' has no installation candidate")
+            });
+            name.map(|name| name.trim().to_owned())
+        })
+    }
+
     /// What went wrong, unless all went well.
     pub(super) fn check(self) -> Result<()> {
         if self.success { Ok(()) } else { Err(explain(&self.shown, &self.root, &self.stderr)) }

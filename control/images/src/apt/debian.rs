@@ -10,7 +10,7 @@ use crate::{Error, Result};
 
 /// Debian's public keys, from the package `debian-archive-keyring`, which every
 /// Debian has and others offer. Nothing is fetched unless they sign for it.
-const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+pub(crate) const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// Writes a sources.list(5) of Debian 12 into `dir`; `None` without Debian's keys.
 pub(super) fn sources(dir: &Path) -> Result<Option<PathBuf>> {

@@ -85,7 +85,7 @@ fn every_recipe_makes_its_image() {
         match recipe.userspace {
             Userspace::Agent => check_userspace(&image, &agent(0)),
             Userspace::Shell => check_userspace(&image, b"#!/bin/sh\n"),
-            Userspace::None => assert_eq!(image.initrd, None),
+            Userspace::System | Userspace::None => assert_eq!(image.initrd, None),
         }
         store.verify(recipe.name).unwrap();
 

@@ -5,13 +5,12 @@
 //! a HLT at CPL 0, and from the frame on the kernel's stack one reads what a signal's frame would have told.
 //! The page at EXIT holds UD2. One VM serves all cases.
 
-mod board;
 mod tables;
 
 use std::sync::Arc;
 
 use base::{GuestMemory, GuestPhys};
-use engine::{Attention, Board, Budget, CpuLevel, CpuModel, Engine, Exit, Vcpu};
+use engine::{Attention, BareBoard, Board, Budget, CpuLevel, CpuModel, Engine, Exit, Vcpu};
 use iced_x86::CpuidFeature;
 use x86::control::{cr0, cr4, efer};
 use x86::{CpuState, Gpr, Segment, SegmentRegister, TableRegister, Vector, access, flags, xfeature};
@@ -54,7 +53,7 @@ impl Guest {
         memory.write(GuestPhys(IMAGE), background)?;
         let model = CpuModel { level: CpuLevel::Host, vcpus: 1 };
         let attention = Arc::new(Attention::default());
-        let board: Arc<dyn Board> = Arc::new(board::Empty);
+        let board: Arc<dyn Board> = Arc::new(BareBoard::default());
         let mut vcpu = engine.vcpu(0, &model, &memory, &attention, &board)?;
         let mut ready = long_mode();
         let offer = ask(vcpu.as_mut(), &ready)?;

@@ -155,6 +155,11 @@ impl Replayer {
             .or_else(|| script.vector.map(|vector| format!("has not taken the interrupt {vector:#x}")))
     }
 
+    /// Was anything asked that is not in the log?
+    pub fn is_lost(&self) -> bool {
+        locked(&self.script).complaint.is_some()
+    }
+
     /// The answer of the next call in the log, if `answer` finds it to be the same question.
     fn answer<T>(&self, question: Call, answer: impl FnOnce(Call) -> Option<T>) -> Option<T> {
         let mut script = locked(&self.script);

@@ -10,7 +10,8 @@
 //!   (4.9.1.5). With flush-to-zero, which unmasked underflow overrides, an exact tiny result is flushed and so
 //!   becomes inexact: the stub runs with it then, and every result that may be committed is the same. Whether
 //!   the result was inexact before it was flushed tells a second run without. (A result that only its denormal form
-//!   makes inexact is reported as inexact, which hardware does not.)
+//!   makes inexact is reported as inexact, which hardware does not.) VCVTPS2PH ignores flush-to-zero (SDM vol. 2,
+//!   VCVTPS2PH): its results are looked at, for a denormal one is tiny.
 
 use iced_x86::{Instruction, Mnemonic};
 use x86::control::cr4;
@@ -58,6 +59,16 @@ pub(crate) fn is_tiny(guest: u32, mxcsr: u32) -> bool {
 /// The flags of both runs together: precision from the second.
 pub(crate) fn tiny(first: u32, second: u32) -> u32 {
     first & !PRECISION | second & PRECISION
+}
+
+/// The flag of unmasked underflow if a half-precision result is tiny.
+pub(crate) fn tiny_halves(guest: u32, result: &[u8]) -> u32 {
+    const EXPONENT: u16 = 0x7c00;
+    const FRACTION: u16 = 0x03ff;
+    let masked = guest & UNDERFLOW << MASK_SHIFT != 0;
+    let denormal = |half: u16| half & EXPONENT == 0 && half & FRACTION != 0;
+    let mut halves = result.chunks_exact(2).map(|bytes| u16::from_le_bytes([bytes[0], bytes[1]]));
+    if !masked && halves.any(denormal) { UNDERFLOW } else { 0 }
 }
 
 impl Cpu {

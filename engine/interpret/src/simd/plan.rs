@@ -62,6 +62,8 @@ pub(crate) struct Plan {
     pub vex: bool,
     /// It uses MXCSR and may raise SIMD exceptions.
     pub float: bool,
+    /// Its result is of half precision, which flush-to-zero does not apply to.
+    pub halves: bool,
     /// It sets the arithmetic flags.
     pub status: bool,
     /// It touches MM registers.
@@ -95,6 +97,7 @@ impl Plan {
             gate: Gate::Mmx,
             vex,
             float: is_float(instruction.mnemonic()),
+            halves: instruction.mnemonic() == Mnemonic::Vcvtps2ph,
             status: instruction.rflags_modified() & STATUS != 0,
             mmx: false,
         };

@@ -79,6 +79,10 @@ fn execute(cpu: &mut Cpu, op: &Op) -> Step {
         let guest = cpu.state.fpu.legacy.mxcsr;
         frame.mxcsr = mxcsr::quiet(guest);
         stub.entry.call(&mut frame);
+        if plan.halves {
+            let result = if plan.stores { &frame.memory[..16] } else { &frame.vector[1][0].to_le_bytes() };
+            frame.mxcsr |= mxcsr::tiny_halves(guest, result);
+        }
         if mxcsr::is_tiny(guest, frame.mxcsr) {
             let mut again = VectorFrame { memory: frame.memory, ..registers(cpu, op, plan) };
             again.mxcsr = mxcsr::quiet_unflushed(guest);

@@ -61,9 +61,8 @@ impl Translated {
             )));
         };
         let block = self.store.block(number);
-        let (offset, start) = block.site(host);
-        let near = block.near();
-        let ram_page = block.page;
+        let (near, ram_page) = (block.near(), block.page());
+        let (offset, start) = self.store.site(number, host);
         self.tier.set_rip(page.wrapping_add(u64::from(offset)));
         if host >= near && host < near + POLL_BYTES {
             self.counts.polls += 1;
@@ -103,7 +102,7 @@ impl Translated {
     /// A site has faulted: has it done so often, or others no more?
     fn note_haste(&mut self, number: usize, offset: u16) {
         let now = crate::counter::ticks();
-        if self.sites.hasty.note((self.store.block(number).page, offset), now) {
+        if self.sites.hasty.note((self.store.block(number).page(), offset), now) {
             self.store.invalidate(number);
         }
         for (page, offset) in self.sites.hasty.sober(now) {
@@ -147,11 +146,11 @@ impl Translated {
             let (read_entry, write_entry) = self.contexts.map().entry(linear);
             if (if write { write_entry } else { read_entry }).is_none() {
                 let Some(mapped) = self.tier.probe(linear, write) else {
-                    return Ok(if self.tier.is_device(linear, write) {
-                        Repair::Site(Site::Checked)
-                    } else {
-                        Repair::PageFault(linear)
-                    });
+                    if !self.tier.is_device(linear, write) {
+                        return Ok(Repair::PageFault(linear));
+                    }
+                    self.contexts.open(linear)?;
+                    return Ok(Repair::Site(Site::Checked));
                 };
                 let granted = mapped.write && self.grant(&mapped, write);
                 self.contexts.fill(linear, &mapped, granted)?;

@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::{PAGE_SIZE, RamOffset};
+use base::PAGE_SIZE;
 use interpret::{Facts, Flush};
 use x86::flags::{DF, IF, RESERVED_ONE, RF, STATUS};
 
@@ -429,7 +429,7 @@ impl Translated {
         let mut new = VecDeque::from([first]);
         let mut budget = MOST_AHEAD;
         while let Some(number) = new.pop_front() {
-            if let Some(next) = mirror.store.block(number).returns.filter(|_| !mirror.store.is_nearly_full()) {
+            if let Some(next) = mirror.store.extra(number).returns.filter(|_| !mirror.store.is_nearly_full()) {
                 let before = mirror.store.translated;
                 if let Some(block) = self.mirror_block(mirror, facts, next)
                     && mirror.store.translated != before
@@ -470,9 +470,8 @@ impl Translated {
             mirror.execute(page / PAGE_SIZE + 1, next.page() as u64);
             second = Some(next);
         }
-        if let Some(number) = mirror.store.find(at, key)
-            && mirror.store.second(number) == second.map(RamOffset::page)
-        {
+        let source = Source { at, second, key };
+        if let Some(number) = mirror.store.find(&source) {
             return Some(number);
         }
         if mirror.store.is_full() {
@@ -486,7 +485,7 @@ impl Translated {
             fast_extract: self.fast_extract,
             arena: mirror.arena(),
         };
-        mirror.store.translate(&self.memory, &self.enlisted, &Source { at, second, key }, &around)
+        mirror.store.translate(&self.memory, &self.enlisted, &source, &around)
     }
 
     /// Unmaps what is not as it was.
@@ -631,18 +630,21 @@ struct Place {
 fn place(mirror: &Mirror, host: u64) -> Option<Place> {
     let store = &mirror.store;
     let host = store.cache.offset(host)?;
-    let block = store.block(store.at_host(host)?);
+    let number = store.at_host(host)?;
+    let (block, extra) = (store.block(number), store.extra(number));
+    let page = block.key().at?;
     if host < block.near() {
         // Where indirect branches come in: nothing of the guest's begins there.
-        let (page, start) = (block.key.at?, store.cache.address(block.near()));
+        let start = store.cache.address(block.near());
         return Some(Place { page, offset: block.start, start: Some(start), saved: 0, exit: None });
     }
-    let (offset, start) = block.site(host);
+    let (offset, start) = store.site(number, host);
+    let within = host - block.host;
     Some(Place {
-        page: block.key.at?,
+        page,
         offset,
-        start: Some(store.cache.address(start)).filter(|_| !block.is_tail(host)),
-        saved: block.saved(host),
-        exit: block.exit(host),
+        start: Some(store.cache.address(start)).filter(|_| !extra.is_tail(within)),
+        saved: extra.saved(within),
+        exit: extra.exit(within),
     })
 }

@@ -28,6 +28,8 @@ pub struct Host {
     decoder: Decoder<Reply>,
     heard: VecDeque<Reply>,
     last_session: u32,
+    /// Is output that was heard said to be taken?
+    pub takes: bool,
 }
 
 /// What a command did.
@@ -55,6 +57,7 @@ impl Host {
             decoder: Decoder::new(),
             heard: VecDeque::new(),
             last_session: 0,
+            takes: true,
         };
         assert_eq!(host.hear(), Reply::Hello { version: VERSION });
         host.greet();
@@ -82,6 +85,12 @@ impl Host {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(reply) = self.heard.pop_front() {
+                if let (Reply::Stdout { session, bytes } | Reply::Stderr { session, bytes }, true) =
+                    (&reply, self.takes)
+                {
+                    let taken = Request::OutputTaken { session: *session, bytes: bytes.len() as u32 };
+                    self.say(&taken);
+                }
                 return reply;
             }
             assert!(Instant::now() < deadline, "the agent has been silent for {PATIENCE:?}");
@@ -110,7 +119,7 @@ impl Host {
     pub fn run(&mut self, command: Command, input: &[u8]) -> Outcome {
         let session = self.start(command);
         assert!(matches!(self.hear(), Reply::Started { session: of, pid } if of == session && pid > 1));
-        let (mut window, mut rest, mut ended) = (Window::new(), input, false);
+        let (mut window, mut rest, mut ended) = (Window::input(), input, false);
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         loop {
             while window.room() > 0 && !rest.is_empty() {

@@ -6,7 +6,7 @@ mod multiboot;
 mod start_info;
 mod structure;
 
-pub use info::{BootInfo, Protocol};
+pub use info::{BootInfo, Protocol, Range};
 
 use crate::sync::Racy;
 

@@ -29,3 +29,17 @@ pub fn read32(port: u16) -> u32 {
     unsafe { asm!("in eax, dx", in("dx") port, out("eax") value, options(nostack, preserves_flags)) }
     value
 }
+
+/// Reads a 16-bit word from `port`.
+pub fn read16(port: u16) -> u16 {
+    let value;
+    // SAFETY: as for `write8`.
+    unsafe { asm!("in ax, dx", in("dx") port, out("ax") value, options(nostack, preserves_flags)) }
+    value
+}
+
+/// Writes a 32-bit word to `port`.
+pub fn write32(port: u16, value: u32) {
+    // SAFETY: as for `write8`.
+    unsafe { asm!("out dx, eax", in("dx") port, in("eax") value, options(nostack, preserves_flags)) }
+}

@@ -8,6 +8,7 @@ mod exec;
 mod snippet;
 mod exceptions;
 mod fpu;
+pub mod hostile;
 mod integer;
 mod interrupts;
 mod memory;

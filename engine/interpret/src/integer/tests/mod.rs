@@ -12,53 +12,14 @@ mod string;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ::base::{GuestMemory, GuestPhys, RamOffset, Scalar};
-use engine::{Attention, Board, CpuLevel, CpuModel, MsrDenied, Width};
+use ::base::{GuestMemory, RamOffset, Scalar};
+use engine::{Attention, BareBoard, CpuLevel, CpuModel};
 use x86::control::{cr0, efer};
 use x86::{CpuState, Exception, Segment, SegmentRegister, access};
 
 use crate::cpu::Cpu;
 use crate::decode::{Decoded, LONGEST, decode};
 use crate::op::{NEXT, Op};
-
-/// A board that remembers what was stored to it and answers loads with a constant.
-#[derive(Default)]
-pub(super) struct Bare {
-    stores: Mutex<Vec<(u64, u64, u64)>>,
-}
-
-impl Board for Bare {
-    fn port_in(&self, _: u16, width: Width) -> u32 {
-        width.ones() as u32
-    }
-    fn port_out(&self, _: u16, _: Width, _: u32) {}
-    fn mmio_read(&self, at: GuestPhys, width: Width) -> u64 {
-        ((at.0 & 0xff) * 0x0101_0101_0101_0101) & width.ones()
-    }
-    fn mmio_write(&self, at: GuestPhys, width: Width, value: u64) {
-        let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
-        stores.push((at.0, width.bytes(), value));
-    }
-    fn msr_read(&self, _: u32) -> Result<u64, MsrDenied> {
-        Err(MsrDenied)
-    }
-    fn msr_write(&self, _: u32, _: u64) -> Result<(), MsrDenied> {
-        Err(MsrDenied)
-    }
-    fn take_interrupt(&self) -> Option<u8> {
-        None
-    }
-    fn interrupt_waits(&self) -> bool {
-        false
-    }
-    fn task_priority(&self) -> u8 {
-        0
-    }
-    fn set_task_priority(&self, _: u8) {}
-    fn tsc(&self) -> u64 {
-        0
-    }
-}
 
 /// Where instructions are put to be executed.
 pub(super) const CODE: u64 = 0x1000;
@@ -70,17 +31,26 @@ pub(super) const STACK: u64 = 0x7000;
 /// A CPU and its board.
 pub(super) struct Bench {
     pub cpu: Cpu,
-    board: Arc<Bare>,
+    stores: Arc<Mutex<Vec<(u64, u64, u64)>>>,
 }
 
 impl Bench {
     /// A CPU at privilege 0 without paging in code of 16 (real mode), 32 or 64 bits, with flat segments.
     pub fn new(bits: u8) -> Self {
-        let board = Arc::new(Bare::default());
+        let stores = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&stores);
+        // Remembers what is stored to it, and answers loads with a constant of the address.
+        let board = BareBoard::with(move |at, width, value| {
+            if let Some(value) = value {
+                let mut stores = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                stores.push((at.0, width.bytes(), value));
+            }
+            (at.0 & 0xff) * 0x0101_0101_0101_0101
+        });
         let memory = Arc::new(GuestMemory::new(0x20_0000).unwrap());
         let model = CpuModel { level: CpuLevel::Host, vcpus: 1 };
         let attention = Arc::new(Attention::default());
-        let mut cpu = Cpu::new(0, model, memory, attention, Arc::clone(&board) as Arc<dyn Board>);
+        let mut cpu = Cpu::new(0, model, memory, attention, Arc::new(board));
         let mut state = CpuState { rip: CODE, ..CpuState::default() };
         let usual = access::PRESENT | access::NOT_SYSTEM | access::WRITABLE | access::ACCESSED;
         let big = access::DB;
@@ -101,7 +71,7 @@ impl Bench {
         }
         state.gpr[4] = STACK;
         cpu.import(&state);
-        Self { cpu, board }
+        Self { cpu, stores }
     }
 
     /// Decodes an instruction as if it stood at [`CODE`].
@@ -147,6 +117,6 @@ impl Bench {
 
     /// Stores that devices have seen: address, bytes, value.
     pub fn device_stores(&self) -> Vec<(u64, u64, u64)> {
-        self.board.stores.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.stores.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -95,6 +95,37 @@ fn a_store_that_faults_leaves_the_flags_alone() {
 }
 
 #[test]
+fn an_exact_denormal_half_is_an_underflow_if_unmasked() {
+    use iced_x86::CpuidFeature::F16C;
+    if !crate::simd::host_offers(F16C) {
+        return;
+    }
+    // The smallest half is 2^-24; 1/3 of the smallest normal one is inexact besides.
+    let (exact, inexact) = (f32::from_bits(0x3380_0000), 2f32.powi(-14) / 3.);
+    let memory = MemoryOperand::with_displ(DATA, 8);
+    let code = Code::VEX_Vcvtps2ph_xmmm64_xmm_imm8;
+    let store = Instruction::with3(code, memory, Register::XMM1, 0).unwrap();
+    let moved = Instruction::with3(code, Register::XMM2, Register::XMM1, 0).unwrap();
+    for instruction in [store, moved] {
+        for (value, mxcsr, after) in [
+            (exact, 0x1f80, 0x1f80),
+            (exact, 0x1780, 0x1790),
+            (exact, 0x9780, 0x9790),
+            (inexact, 0x1780, 0x17b0),
+            (inexact, 0x1f80, 0x1fb0),
+            (1., 0x1780, 0x1780),
+        ] {
+            let mut cpu = cpu();
+            cpu.state.fpu.legacy.mxcsr = mxcsr;
+            cpu.state.fpu.legacy.xmm[1] = floats([1., 2., value, 3.]);
+            let traps = after & 0x10 != 0 && mxcsr & 0x800 == 0;
+            assert_eq!(cpu.run(instruction), if traps { exception(Vector::SimdError) } else { Ok(()) });
+            assert_eq!(cpu.state.fpu.legacy.mxcsr, after, "{value:e} under {mxcsr:#x}");
+        }
+    }
+}
+
+#[test]
 fn mxcsr_takes_no_reserved_bits() {
     let mut cpu = cpu();
     let memory = MemoryOperand::with_displ(DATA, 8);

@@ -10,8 +10,8 @@ mod x87;
 
 use std::sync::Arc;
 
-use base::{GuestMemory, GuestPhys, RamOffset};
-use engine::{Attention, Board, CpuLevel, CpuModel, MsrDenied, Width};
+use base::{GuestMemory, RamOffset};
+use engine::{Attention, BareBoard, CpuLevel, CpuModel};
 use iced_x86::{Encoder, Instruction};
 use x86::control::{cr0, cr4, efer};
 use x86::{CpuState, Exception, SegmentRegister, Vector, access, xfeature};
@@ -19,39 +19,6 @@ use x86::{CpuState, Exception, SegmentRegister, Vector, access, xfeature};
 use crate::cpu::Cpu;
 use crate::decode::{Decoded, decode};
 use crate::op::NEXT;
-
-/// A board without anything on it.
-struct Bare;
-
-impl Board for Bare {
-    fn port_in(&self, _: u16, width: Width) -> u32 {
-        width.ones() as u32
-    }
-    fn port_out(&self, _: u16, _: Width, _: u32) {}
-    fn mmio_read(&self, _: GuestPhys, width: Width) -> u64 {
-        width.ones()
-    }
-    fn mmio_write(&self, _: GuestPhys, _: Width, _: u64) {}
-    fn msr_read(&self, _: u32) -> Result<u64, MsrDenied> {
-        Err(MsrDenied)
-    }
-    fn msr_write(&self, _: u32, _: u64) -> Result<(), MsrDenied> {
-        Err(MsrDenied)
-    }
-    fn take_interrupt(&self) -> Option<u8> {
-        None
-    }
-    fn interrupt_waits(&self) -> bool {
-        false
-    }
-    fn task_priority(&self) -> u8 {
-        0
-    }
-    fn set_task_priority(&self, _: u8) {}
-    fn tsc(&self) -> u64 {
-        0
-    }
-}
 
 /// Data for memory operands: identity-mapped, writable. The page before is read-only, the one behind absent.
 const DATA: u64 = 0x1_1000;
@@ -73,7 +40,7 @@ fn cpu() -> Cpu {
     entry(0x4000 + 8 * (READ_ONLY >> 12), READ_ONLY | 1);
     entry(0x4000 + 8 * (ABSENT >> 12), 0);
     let model = CpuModel { level: CpuLevel::Host, vcpus: 1 };
-    let mut cpu = Cpu::new(0, model, memory, Arc::new(Attention::default()), Arc::new(Bare));
+    let mut cpu = Cpu::new(0, model, memory, Arc::new(Attention::default()), Arc::new(BareBoard::default()));
     let mut state =
         CpuState { rip: CODE, cr3: 0x1000, xcr0: xfeature::X87 | xfeature::SSE, ..CpuState::default() };
     state.cr0 = cr0::PE | cr0::PG | cr0::WP | cr0::NE | cr0::MP | cr0::ET;

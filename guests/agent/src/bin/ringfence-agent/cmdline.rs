@@ -1,4 +1,4 @@
-//! The kernel command line: which device is the channel, and what the network is.
+//! The kernel command line: which device is the channel where it is not to be looked for, and what the network is.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use ringfence_agent::Network;
 
 const CHANNEL: &str = "ringfence.channel=";
-const DEFAULT_CHANNEL: &str = "ttyS1";
 
-/// The channel's device node, by `/proc/cmdline`.
-pub fn channel() -> PathBuf {
+/// The channel's device node, if `/proc/cmdline` says which.
+pub fn channel() -> Option<PathBuf> {
     channel_in(&fs::read_to_string("/proc/cmdline").unwrap_or_default())
 }
 
@@ -27,8 +26,8 @@ fn network_in(cmdline: &str) -> Option<Network> {
     last(cmdline, Network::WORD)?.parse().ok()
 }
 
-fn channel_in(cmdline: &str) -> PathBuf {
-    Path::new("/dev").join(last(cmdline, CHANNEL).unwrap_or(DEFAULT_CHANNEL))
+fn channel_in(cmdline: &str) -> Option<PathBuf> {
+    last(cmdline, CHANNEL).map(|device| Path::new("/dev").join(device))
 }
 
 #[cfg(test)]
@@ -36,11 +35,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_channel_is_a_parameter_with_a_default() {
-        assert_eq!(channel_in("console=ttyS0 quiet\n"), Path::new("/dev/ttyS1"));
-        assert_eq!(channel_in("console=ttyS0 ringfence.channel=vport0p1\n"), Path::new("/dev/vport0p1"));
-        assert_eq!(channel_in("ringfence.channel=hvc0 ringfence.channel=hvc1"), Path::new("/dev/hvc1"));
-        assert_eq!(channel_in("ringfence.channel=/dev/ttyS2"), Path::new("/dev/ttyS2"));
+    fn the_channel_is_a_parameter() {
+        let channel = |cmdline| channel_in(cmdline).map(|path| path.to_string_lossy().into_owned());
+        assert_eq!(channel("console=ttyS0 quiet\n"), None);
+        assert_eq!(channel("console=ttyS0 ringfence.channel=vport0p1\n").unwrap(), "/dev/vport0p1");
+        assert_eq!(channel("ringfence.channel=hvc0 ringfence.channel=hvc1").unwrap(), "/dev/hvc1");
+        assert_eq!(channel("ringfence.channel=/dev/ttyS2").unwrap(), "/dev/ttyS2");
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! The guest agent: process 1 of our guests, which runs commands for the host.
 //!
 //! As process 1 it makes a usable system out of a bare kernel (file systems, drivers, hostname, loopback), takes the
-//! channel that the kernel command line names (`ringfence.channel=`, default `ttyS1`) and serves the host on
-//! it until it is told to turn the machine off. Without a working channel it is an ordinary small system: a
+//! channel (a [port] of a virtio console, else the second serial port, unless the kernel command line names
+//! another by `ringfence.channel=`) and serves the host on it until it is told to turn the machine off. Without a working channel it is an ordinary small system: a
 //! shell on the console, and off when the shell ends. It never exits, as that would be a kernel panic:
 //! whatever goes wrong is said on `/dev/console`, and the machine is turned off.
 //!
-//! As any other process it takes `--channel PATH`, leaves the system alone and exits where it would turn the
-//! machine off. That is for tests.
+//! As any other process it leaves the system alone and exits where it would turn the machine off. With `--service`
+//! it is a service of a system with an init of its own, and looks for the channel as process 1 does; with
+//! `--channel PATH` it takes that one, for tests.
 //!
 //! It is one thread around one `poll` ([`server`]). Nothing in it waits for anything else: commands that do
 //! not read, a host that does not read and a terminal that is full all just stay in the set of descriptors.
@@ -25,17 +26,22 @@ mod modules;
 mod mounts;
 mod network;
 mod output;
+mod port;
 mod power;
 mod process;
 mod reaper;
 mod server;
 mod session;
+mod shares;
 mod shell;
 mod syscall;
 
 use channel::Channel;
 use power::Ending;
 use server::Server;
+
+/// The channel where there is no better one.
+const SERIAL: &str = "/dev/ttyS1";
 
 fn main() {
     panic::set_hook(Box::new(|info| console::fatal(&info.to_string())));
@@ -44,9 +50,13 @@ fn main() {
     } else {
         let mut arguments = env::args_os().skip(1);
         match (arguments.next(), arguments.next(), arguments.next()) {
+            (Some(flag), None, None) if flag == "--service" => {
+                shares::mount_all();
+                serve_at(channel())
+            }
             (Some(flag), Some(path), None) if flag == "--channel" => serve_at(PathBuf::from(path)),
             _ => console::fatal(
-                "this is the init of a Ringfence guest; elsewhere, for tests, it takes: --channel PATH",
+                "this is the init of a Ringfence guest; elsewhere it takes --service or, for tests, --channel PATH",
             ),
         }
     };
@@ -57,9 +67,10 @@ fn main() {
 fn init() -> Ending {
     mounts::mount_all();
     modules::load();
+    shares::mount_all();
     network::set_up();
     set_environment();
-    let path = cmdline::channel();
+    let path = channel();
     match Channel::open(&path) {
         Ok(channel) => serve(channel),
         Err(error) => {
@@ -68,6 +79,11 @@ fn init() -> Ending {
             Ending::PowerOff
         }
     }
+}
+
+/// The device that is the channel.
+fn channel() -> PathBuf {
+    cmdline::channel().or_else(port::find).unwrap_or_else(|| SERIAL.into())
 }
 
 fn serve_at(path: PathBuf) -> Ending {

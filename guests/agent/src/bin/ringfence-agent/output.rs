@@ -29,12 +29,15 @@ impl Output {
         self.0.as_ref()
     }
 
-    /// Reads at most one frame's worth.
-    pub fn read(&mut self) -> Piece {
+    /// Reads at most one frame's worth, and no more than there is room for.
+    pub fn read(&mut self, room: usize) -> Piece {
+        if room == 0 {
+            return Piece::Empty;
+        }
         let Some(source) = &mut self.0 else {
             return Piece::Closed;
         };
-        let mut bytes = vec![0; DATA_CHUNK];
+        let mut bytes = vec![0; DATA_CHUNK.min(room)];
         loop {
             match source.read(&mut bytes) {
                 Ok(count) if count > 0 => {

@@ -145,6 +145,9 @@ impl Server {
                 session.pump_input(channel);
             }),
             Request::Resize { session, size } => self.with(session, |session, _| session.resize(size)),
+            Request::OutputTaken { session, bytes } => {
+                self.with(session, |session, _| session.output_taken(bytes));
+            }
             Request::Signal { session, signal } => self.with(session, |session, _| session.signal(signal)),
             Request::PowerOff => return Some(Ending::PowerOff),
             Request::Reboot => return Some(Ending::Reboot),

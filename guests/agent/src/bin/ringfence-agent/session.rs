@@ -8,7 +8,7 @@
 
 use std::fs::File;
 
-use ringfence_agent::{Command, Reply, SessionId, Status, WindowSize};
+use ringfence_agent::{Command, Reply, SessionId, Status, Window, WindowSize};
 
 use crate::channel::Channel;
 use crate::input::Input;
@@ -37,6 +37,8 @@ pub struct Session {
     stdout: Output,
     stderr: Output,
     terminal: Option<File>,
+    /// What the host takes of the output.
+    window: Window,
     /// How the process ended, if it did.
     status: Option<Status>,
     /// What may still be read after that.
@@ -57,6 +59,7 @@ impl Session {
             stdout: Output::new(Some(stdout)),
             stderr: Output::new(stderr),
             terminal,
+            window: Window::output(),
             status: None,
             leftovers: LEFTOVERS,
         })
@@ -85,21 +88,27 @@ impl Session {
         self.input.blocked_on()
     }
 
-    /// The descriptor that output comes from.
+    /// The descriptor that output comes from; none while the host takes no more.
     pub fn source(&self, stream: Stream) -> Option<&File> {
-        self.output(stream).source()
+        self.output(stream).source().filter(|_| self.window.room() > 0)
     }
 
-    /// Sends one piece of output. False where there was none.
+    /// The host takes more output.
+    pub fn output_taken(&mut self, bytes: u32) {
+        self.window.taken(bytes);
+    }
+
+    /// Sends one piece of output. False where there was none, or no room for it.
     pub fn pump_output(&mut self, stream: Stream, channel: &mut Channel) -> bool {
         let session = self.id;
         let output = match stream {
             Stream::Out => &mut self.stdout,
             Stream::Err => &mut self.stderr,
         };
-        let Piece::Bytes(bytes) = output.read() else {
+        let Piece::Bytes(bytes) = output.read(self.window.room()) else {
             return false;
         };
+        self.window.sent(bytes.len());
         if self.status.is_some() {
             self.leftovers = self.leftovers.saturating_sub(bytes.len());
         }
@@ -132,7 +141,7 @@ impl Session {
         self.status = Some(status);
     }
 
-    /// Brings a session whose process ended to its end, as far as the channel has room. True when Exited is
+    /// Brings a session whose process ended to its end, as far as the channel and the host have room. True when Exited is
     /// sent.
     pub fn finish(&mut self, channel: &mut Channel) -> bool {
         let Some(status) = self.status else {
@@ -140,7 +149,7 @@ impl Session {
         };
         for stream in [Stream::Out, Stream::Err] {
             while self.leftovers > 0 {
-                if !channel.has_room() {
+                if !channel.has_room() || self.window.room() == 0 {
                     return false;
                 }
                 if !self.pump_output(stream, channel) {

@@ -124,7 +124,13 @@ fn timer_deadline() -> Outcome {
     let start = rdtsc();
     let deadline = start + 5 * time::ticks_per_ms();
     cpu::wrmsr(msr::TSC_DEADLINE, deadline);
-    check_eq!(cpu::rdmsr(msr::TSC_DEADLINE), deadline, "deadline read back");
+    let back = cpu::rdmsr(msr::TSC_DEADLINE);
+    if back == 0 {
+        // A host with other things to do may have let it pass.
+        check!(rdtsc() >= deadline, "the deadline is gone and has not passed");
+    } else {
+        check_eq!(back, deadline, "deadline read back");
+    }
     cpu::sti();
     let came = time::wait_until(500, || trap::count(VECTOR) > 0);
     let end = rdtsc();

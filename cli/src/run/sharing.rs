@@ -1,0 +1,49 @@
+//! Directories and sockets that guest and host share.
+
+use std::collections::BTreeSet;
+
+use backend::share::Share;
+use backend::vsock::Unix;
+use machine::pci::Plug;
+use virtio::VirtioPci;
+
+use crate::args::SharingArgs;
+use crate::failure::Failure;
+
+/// A device, and what stands behind it.
+pub struct Shared {
+    /// What it is called for as long as the machine runs; directories are numbered, and may be taken away.
+    pub id: Option<&'static str>,
+    /// The directory or socket.
+    pub backing: String,
+    /// The device.
+    pub plug: Plug,
+}
+
+/// The devices: directories as the command line has them, then the sockets.
+///
+/// # Errors
+/// What cannot be shared.
+pub fn devices(args: &SharingArgs) -> Result<Vec<Shared>, Failure> {
+    let mut tags = BTreeSet::new();
+    let mut devices = Vec::new();
+    for spec in &args.share {
+        if !tags.insert(&spec.tag) {
+            let text = format!("two directories are shared as `{}`", spec.tag);
+            return Err(Failure::usage(text).hint("give each a name of its own: --share DIR:TAG"));
+        }
+        let front = virtio::Share::new(Box::new(Share::open(spec)?), 1, format!("the share {}", spec.tag));
+        let backing = spec.path.display().to_string();
+        devices.push(Shared { id: None, backing, plug: VirtioPci::plug(front) });
+    }
+    if let Some(spec) = &args.vsock {
+        let backing = spec.path.display().to_string();
+        let front = virtio::Vsock::new(
+            Box::new(Unix::new(&spec.path)?),
+            spec.cid,
+            format!("the sockets at {backing}"),
+        );
+        devices.push(Shared { id: Some("vsock"), backing, plug: VirtioPci::plug(front) });
+    }
+    Ok(devices)
+}
