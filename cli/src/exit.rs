@@ -17,10 +17,11 @@ Exit status:
   201  triple fault: the guest's CPU shut down
   202  --timeout ran out
   203  the guest never started: its user space was not reached, in --boot-timeout or at all
-  204  the guest went off before the command ended
+  204  the guest went off, or started anew, before the command ended
   205  the host failed: no memory, no image, no disk space
   206  the self-test kernel found a fault in the virtual machine
   129, 130, 143  a hang-up, an interrupt or a termination signal stopped Ringfence itself
+  137  `ringfence kill` ended the machine
 A guest that writes N to the debug-exit port (0xf4) exits with 2N+1, as in QEMU.";
 
 /// Why Ringfence ends, where it is not for the guest's own status.

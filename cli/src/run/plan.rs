@@ -2,9 +2,10 @@
 
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use agent::{Network, SHARE_WORD};
+use backend::block::Spec;
 use backend::net::{Kind, user};
 use images::{Image, Recipe, Store, Userspace};
 use machine::firmware::MOST_VCPUS;
@@ -16,9 +17,10 @@ use super::exec;
 use super::files;
 use super::host_memory;
 use super::image_disk::ImageDisk;
+use super::system::{self, Booted};
 use crate::args::{RunArgs, show_size};
 use crate::failure::Failure;
-use crate::{image, message, progress};
+use crate::{message, progress};
 
 /// The image that boots unless the user names one.
 const DEFAULT: &str = "debian";
@@ -49,8 +51,8 @@ pub struct Plan {
     pub config: VmConfig,
     /// Its files.
     pub images: Images,
-    /// The image's own disk.
-    pub disk: Option<ImageDisk>,
+    /// Disks that the user did not name one by one: the image's own, the seed.
+    pub disks: Vec<ImageDisk>,
     /// How to talk with it.
     pub way: Way,
 }
@@ -64,24 +66,35 @@ pub fn plan(args: &RunArgs) -> Result<Plan, Failure> {
     let read = |path: &PathBuf, what| files::read(path, what, args.memory);
     let kernel = args.kernel.as_ref().map(|path| read(path, "the kernel")).transpose()?;
     let initrd = args.initrd.as_ref().map(|path| read(path, "the initrd")).transpose()?;
+    let seed = system::seed(&args.system)?;
+    let mut plan = match &args.system.keep {
+        Some(name) => of_image(args, system::kept(args.image.as_deref(), name)?, kernel, initrd),
+        None => of_what_is_named(args, kernel, initrd),
+    }?;
+    if seed.is_some() && matches!(plan.way, Way::Agent(_) | Way::Shell | Way::Exec) && plan.disks.is_empty() {
+        let text = format!("`{}` is not installed on a disk, and reads nothing about itself", plan.name);
+        return Err(Failure::usage(text).hint("`ringfence run debian-full` does"));
+    }
+    plan.disks.extend(seed);
+    Ok(plan)
+}
+
+fn of_what_is_named(
+    args: &RunArgs,
+    kernel: Option<Vec<u8>>,
+    initrd: Option<Vec<u8>>,
+) -> Result<Plan, Failure> {
     match (args.image.as_deref(), kernel) {
         (None, Some(kernel)) => of_files(args, kernel, initrd),
-        (None, None) => match pull(DEFAULT) {
-            Ok(image) => of_image(args, image, None, initrd),
-            Err(error) if is_offline(&error) && args.command.is_empty() => {
-                message::note(error);
-                message::note(
-                    "booting the kernel inside Ringfence instead, which checks the virtual machine",
-                );
-                Ok(of_selftest(args))
-            }
-            Err(error) => Err(error.into()),
+        (None, None) => match args.disk.first() {
+            Some(disk) => of_disk(args, disk, initrd),
+            None => of_default(args, initrd),
         },
         (Some(SELFTEST), None) if args.command.is_empty() => Ok(of_selftest(args)),
         (Some(SELFTEST), _) => Err(Failure::usage(
             "`selftest` is a kernel without user space: it takes no --kernel and no command",
         )),
-        (Some(name), kernel) => of_image(args, named(name)?, kernel, initrd),
+        (Some(name), kernel) => of_image(args, system::named(name)?, kernel, initrd),
     }
 }
 
@@ -119,15 +132,6 @@ fn pull(name: &str) -> images::Result<Image> {
     Store::open_default()?.ensure(recipe, embedded::AGENT, &mut *progress::of_a_pull())
 }
 
-fn named(name: &str) -> Result<Image, Failure> {
-    match image::obtain(name) {
-        Err(failure) if Path::new(name).is_file() => {
-            Err(failure.hint(format!("to boot a kernel file: ringfence run --kernel {name}")))
-        }
-        obtained => obtained,
-    }
-}
-
 fn config(args: &RunArgs, command_line: String) -> VmConfig {
     VmConfig {
         memory: args.memory,
@@ -157,12 +161,25 @@ fn network(args: &RunArgs) -> Option<Network> {
     })
 }
 
+/// The default image, or what there is where it cannot be had.
+fn of_default(args: &RunArgs, initrd: Option<Vec<u8>>) -> Result<Plan, Failure> {
+    match pull(DEFAULT) {
+        Ok(image) => of_image(args, (image, None), None, initrd),
+        Err(error) if is_offline(&error) && args.command.is_empty() => {
+            message::note(error);
+            message::note("booting the kernel inside Ringfence instead, which checks the virtual machine");
+            Ok(of_selftest(args))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 fn of_selftest(args: &RunArgs) -> Plan {
     Plan {
         name: SELFTEST.to_owned(),
         config: config(args, args.append.clone().unwrap_or_default()),
         images: Images { kernel: selftest::KERNEL.into(), ..Images::default() },
-        disk: None,
+        disks: vec![],
         way: Way::Serial,
     }
 }
@@ -177,17 +194,37 @@ fn of_files(args: &RunArgs, kernel: Vec<u8>, initrd: Option<Vec<u8>>) -> Result<
         (None, _) => LINUX.to_owned(),
     };
     let images = Images { kernel: kernel.into(), initrd: initrd.map(Into::into), ..Images::default() };
-    Ok(Plan { name, config: config(args, command_line), images, disk: None, way: Way::Serial })
+    Ok(Plan { name, config: config(args, command_line), images, disks: vec![], way: Way::Serial })
+}
+
+/// The disk's own system, as its boot loader would boot it, on our console.
+fn of_disk(args: &RunArgs, disk: &Spec, initrd: Option<Vec<u8>>) -> Result<Plan, Failure> {
+    if !args.command.is_empty() {
+        return Err(Failure::usage("nobody in a system of yours takes commands from Ringfence")
+            .hint("to run one beside the disk: ringfence run debian --disk … -- CMD"));
+    }
+    let system = system::on(disk)?;
+    let mut command_line = system.command_line;
+    if !command_line.contains("console=ttyS0") {
+        command_line += " console=ttyS0";
+    }
+    if let Some(append) = &args.append {
+        command_line = format!("{command_line} {append}");
+    }
+    let name = disk.source.path.file_name().unwrap_or(OsStr::new("disk")).to_string_lossy().into_owned();
+    let initrd = initrd.unwrap_or(system.initrd);
+    let images = Images { kernel: system.kernel.into(), initrd: Some(initrd.into()), ..Images::default() };
+    Ok(Plan { name, config: config(args, command_line), images, disks: vec![], way: Way::Serial })
 }
 
 /// A kernel of the user's goes with the image's user space; an initial RAM disk of his is another user space.
 fn of_image(
     args: &RunArgs,
-    image: Image,
+    (image, disk): Booted,
     kernel: Option<Vec<u8>>,
     initrd: Option<Vec<u8>>,
 ) -> Result<Plan, Failure> {
-    let Image { manifest, kernel: stored, initrd: own, disk } = image;
+    let Image { manifest, kernel: stored, initrd: own, disk: _ } = image;
     let userspace = if initrd.is_some() { Userspace::None } else { manifest.userspace };
     let mut command_line = manifest.command_line;
     if matches!(userspace, Userspace::Agent | Userspace::Shell)
@@ -223,8 +260,8 @@ fn of_image(
         initrd: initrd.or(own).map(Into::into),
         ..Images::default()
     };
-    let disk = disk.map(|disk| ImageDisk::new(disk)).transpose()?;
-    Ok(Plan { name: manifest.name, config: config(args, command_line), images, disk, way })
+    let disks = disk.into_iter().collect();
+    Ok(Plan { name: manifest.name, config: config(args, command_line), images, disks, way })
 }
 
 #[cfg(test)]

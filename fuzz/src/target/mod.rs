@@ -3,6 +3,7 @@
 mod agent;
 mod board;
 mod chips;
+mod control;
 mod cpio;
 mod deb;
 mod disks;
@@ -15,6 +16,7 @@ mod virtio;
 pub use agent::TARGET as AGENT;
 pub use board::TARGET as BOARD;
 pub use chips::TARGET as CHIPS;
+pub use control::TARGET as CONTROL;
 pub use cpio::TARGET as CPIO;
 pub use deb::TARGET as DEB;
 pub use disks::TARGET as DISKS;
@@ -39,8 +41,20 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: &[&Target] =
-    &[&INTERPRETER, &TRANSLATOR, &LOADERS, &CPIO, &DEB, &DISKS, &FRAMES, &AGENT, &CHIPS, &BOARD, &VIRTIO];
+pub const TARGETS: &[&Target] = &[
+    &INTERPRETER,
+    &TRANSLATOR,
+    &LOADERS,
+    &CPIO,
+    &DEB,
+    &DISKS,
+    &FRAMES,
+    &AGENT,
+    &CONTROL,
+    &CHIPS,
+    &BOARD,
+    &VIRTIO,
+];
 
 /// The target of this name.
 pub fn by_name(name: &str) -> Option<&'static Target> {

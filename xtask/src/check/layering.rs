@@ -79,6 +79,7 @@ const LAYERS: &[Layer] = &[
             "virtio",
             "backend",
             "control/images",
+            "control/socket",
             "cli",
         ],
     ),

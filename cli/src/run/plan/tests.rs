@@ -11,7 +11,7 @@ fn args(line: &[&str]) -> RunArgs {
     *args
 }
 
-fn image(userspace: Userspace) -> Image {
+fn image(userspace: Userspace) -> Booted {
     let blob = Blob { digest: Digest::of(b"kernel"), size: 6 };
     let manifest = Manifest {
         schema: 1,
@@ -28,7 +28,7 @@ fn image(userspace: Userspace) -> Image {
         ours: Digest::of(b""),
         created: 0,
     };
-    Image { manifest, kernel: b"kernel".to_vec(), initrd: Some(b"initrd".to_vec()), disk: None }
+    (Image { manifest, kernel: b"kernel".to_vec(), initrd: Some(b"initrd".to_vec()), disk: None }, None)
 }
 
 #[test]

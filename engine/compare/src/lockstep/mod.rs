@@ -168,7 +168,7 @@ impl Pair {
         let at_once = if count > MARGIN { count - MARGIN } else { 1 };
         let mut other = self.follower.run(Budget::Instructions(at_once))?;
         self.slices += 1;
-        let differences = self.catch_up(&mut other)?;
+        let differences = self.catch_up(count - at_once, &mut other)?;
         let complaint = self.replayer.complaint();
         let same_exit = std::mem::discriminant(&exit) == std::mem::discriminant(&other);
         if differences.is_empty() && complaint.is_none() && (same_exit || other == Exit::Budget) {
@@ -177,29 +177,31 @@ impl Pair {
         Ok(Exit::Shutdown(self.report(&before, &[exit, other], &differences, complaint)))
     }
 
-    /// Compares, and lets the follower step on while it may merely be behind. Gives what the two
-    /// differ in where they are nearest to each other; nothing if they agree in the end.
-    fn catch_up(&mut self, other: &mut Exit) -> Result<Vec<Difference>, EngineError> {
+    /// Compares, and lets the follower step on while it may merely be behind: by `left` instructions, or more if it counts
+    /// more. Gives what the two differ in where they are nearest to each other; nothing if they agree in the end.
+    fn catch_up(&mut self, mut left: u64, other: &mut Exit) -> Result<Vec<Difference>, EngineError> {
         let goal = self.leader.state();
-        let mut now = self.settle(&goal);
-        let mut nearest = now.clone();
-        let mut steps = 0;
-        // What it has yet to ask the board is also what it has yet to do: a loop that polls a device comes back to one state.
-        let behind =
-            |now: &[Difference], replayer: &Replayer| !now.is_empty() || replayer.complaint().is_some();
-        while behind(&now, &self.replayer)
-            && steps < MOST_CATCHING_UP
-            && *other == Exit::Budget
-            && !self.replayer.is_lost()
-        {
-            *other = self.follower.run(Budget::Instructions(1))?;
-            steps += 1;
-            now = self.settle(&goal);
-            if now.len() < nearest.len() {
-                nearest.clone_from(&now);
+        let mut nearest: Option<Vec<Difference>> = None;
+        for _ in 0..MOST_CATCHING_UP {
+            // Before its time it must be at the goal to the bit: a loop's counter may look like flags.
+            let now = match left {
+                0 => self.settle(&goal),
+                _ => state::differences(&goal, &self.follower.state()),
+            };
+            // What it has yet to ask the board is also what it has yet to do: a loop that polls a device comes back to one state.
+            if now.is_empty() && self.replayer.complaint().is_none() {
+                return Ok(now);
             }
+            if nearest.as_ref().is_none_or(|nearest| now.len() < nearest.len()) {
+                nearest = Some(now);
+            }
+            if *other != Exit::Budget || self.replayer.is_lost() {
+                break;
+            }
+            *other = self.follower.run(Budget::Instructions(1))?;
+            left = left.saturating_sub(1);
         }
-        Ok(if now.is_empty() { now } else { nearest })
+        Ok(nearest.unwrap_or_default())
     }
 
     /// The differences between the follower's state and the goal. If they are about arithmetic flags that

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use x86::flags::{RF, STATUS};
+use x86::flags::{ALL, RESERVED_ONE, RF, STATUS};
 use x86::{CpuState, Events, Shadow};
 
 use crate::difference::{Difference, GPR_NAMES};
@@ -46,8 +46,9 @@ pub(super) fn differences(expected: &CpuState, found: &CpuState) -> Vec<Differen
 /// register?
 pub(super) fn only_flags(expected: &CpuState, found: &CpuState) -> bool {
     let mut same = found.clone();
+    let is_image = |value: u64| value & !ALL == 0 && value & RESERVED_ONE != 0;
     for (register, expected) in same.gpr.iter_mut().zip(expected.gpr) {
-        if (*register ^ expected) & !STATUS == 0 {
+        if (*register ^ expected) & !STATUS == 0 && is_image(expected) {
             *register = expected;
         }
     }
