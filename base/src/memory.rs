@@ -26,6 +26,7 @@ use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap};
 use crate::address::{GuestPhys, PAGE_SIZE, RamOffset};
 use crate::buffer::Piece;
 use crate::scalar::Scalar;
+use crate::split::Split;
 use crate::watch::{RegionWatch, Watch};
 
 /// Where the PCI hole begins: 3 GiB.
@@ -59,6 +60,7 @@ pub struct GuestMemory {
     watch: Arc<Watch>,
     /// The file that holds RAM, so that other processes of ours can map it.
     file: File,
+    split: Split,
 }
 
 // SAFETY: the mapping lives as long as the value and is only accessed through single loads and stores,
@@ -122,7 +124,7 @@ impl GuestMemory {
             regions.push(region(base, low, size - low, GuestPhys(HOLE_END), &watch).map_err(host)?);
         }
         let view = GuestMemoryMmap::from_regions(regions).map_err(|e| host(io::Error::other(e)))?;
-        Ok(Self { base, size, windows, view, watch, file })
+        Ok(Self { base, size, windows, view, watch, file, split: Split::default() })
     }
 
     /// Bytes of RAM.
@@ -220,6 +222,26 @@ impl GuestMemory {
         // SAFETY: `host` checked the bounds.
         let found = unsafe { T::compare_exchange(self.host(at, T::SIZE), old, new) };
         (found, self.watch.wrote(at, T::SIZE))
+    }
+
+    /// Replaces a value that begins at `first` and ends in the page of `second` by `change` of it, in one piece for all who
+    /// look. `change` may be called several times. Gives the value before and after, and whether cached code was hit.
+    ///
+    /// # Errors
+    /// When the host does not map the two pages side by side; nothing is changed then.
+    pub fn modify_split<T: Scalar>(
+        &self,
+        first: RamOffset,
+        second: RamOffset,
+        change: impl Fn(T) -> T,
+    ) -> io::Result<((T, T), bool)> {
+        let (offset, pages) = (first.0 % PAGE_SIZE, [first.page(), second.page()]);
+        let both = self.split.modify(&self.file, pages, offset, change)?;
+        let here = PAGE_SIZE - offset;
+        let hit = self.watch.wrote(first, here.min(T::SIZE));
+        let beyond = T::SIZE.saturating_sub(here);
+        let start = RamOffset(pages[1] as u64 * PAGE_SIZE);
+        Ok((both, beyond > 0 && self.watch.wrote(start, beyond) || hit))
     }
 
     /// CMPXCHG16B on 16 aligned bytes; as [`GuestMemory::compare_exchange`].
@@ -480,6 +502,31 @@ mod tests {
         let wide = 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10u128;
         assert_eq!(memory.compare_exchange_16(RamOffset(0x4000), 0, wide).0, 0);
         assert_eq!(memory.compare_exchange_16(RamOffset(0x4000), 1, 2).0, wide);
+    }
+
+    #[test]
+    fn a_value_in_two_pages_is_changed_in_one_piece() {
+        let memory = GuestMemory::new(0x10_0000).unwrap();
+        let (first, second) = (RamOffset(0x5ffd), RamOffset(0x2000));
+        memory.write_at(first, &[1, 2, 3]);
+        memory.write_at(second, &[4, 5, 6]);
+        let add = |old: u32| old.wrapping_add(0x0100_00ff);
+        let (both, _) = memory.modify_split(first, second, add).unwrap();
+        assert_eq!(both, (0x0403_0201, 0x0503_0300));
+        assert_eq!((memory.load::<u16>(RamOffset(0x5ffd)), memory.load::<u16>(second)), (0x0300, 0x0505));
+        std::thread::scope(|scope| {
+            for pages in [[first, second], [RamOffset(0x7ffe), RamOffset(0x2000)]] {
+                let memory = &memory;
+                scope.spawn(move || {
+                    for _ in 0..2000 {
+                        memory.modify_split(pages[0], pages[1], |old: u64| old.wrapping_add(1 << 40)).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(memory.load::<u8>(RamOffset(0x2002)), (6 + 2000 % 256) as u8);
+        memory.watch().cache_code(second, 8);
+        assert!(memory.modify_split(first, second, add).unwrap().1);
     }
 
     #[test]
