@@ -453,8 +453,7 @@ fn map_ram(file: &File, base: u64, size: u64) -> io::Result<*mut u8> {
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_SHARED | libc::MAP_NORESERVE | libc::MAP_FIXED;
     // SAFETY: replaces a part of our own reservation.
-    let at =
-        unsafe { libc::mmap(base as *mut _, size as usize, protection, flags, file.as_raw_fd(), 0) };
+    let at = unsafe { libc::mmap(base as *mut _, size as usize, protection, flags, file.as_raw_fd(), 0) };
     if at == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
@@ -519,7 +518,9 @@ mod tests {
                 let memory = &memory;
                 scope.spawn(move || {
                     for _ in 0..2000 {
-                        memory.modify_split(pages[0], pages[1], |old: u64| old.wrapping_add(1 << 40)).unwrap();
+                        memory
+                            .modify_split(pages[0], pages[1], |old: u64| old.wrapping_add(1 << 40))
+                            .unwrap();
                     }
                 });
             }

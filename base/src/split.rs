@@ -82,7 +82,8 @@ impl Pair {
         self.pages = None;
         for (n, page) in pages.into_iter().enumerate() {
             let at = (self.start + n * PAGE_SIZE as usize) as *mut libc::c_void;
-            let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_FIXED);
+            let (protection, flags) =
+                (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_FIXED);
             let from = (page as u64 * PAGE_SIZE) as i64;
             // SAFETY: replaces a page of our own mapping, which nobody has a reference into.
             let got =

@@ -15,6 +15,7 @@ mod ending;
 mod hostile;
 mod hotplug;
 mod kernels;
+mod mirrors;
 mod mistakes;
 mod networks;
 mod selftests;
@@ -33,6 +34,7 @@ const STORIES: &[&[Story]] = &[
     ending::STORIES,
     kernels::STORIES,
     computing::STORIES,
+    mirrors::STORIES,
     devices::STORIES,
     disks::STORIES,
     hotplug::STORIES,

@@ -12,6 +12,9 @@
 //! ([`vcpu`]) finds out what the guest's instruction wanted and fills the map, or gives the instruction to
 //! the reference CPU, which raises the guest's exception.
 //!
+//! User code that computes for long is copied otherwise and runs in a process of its own, whose page tables
+//! are the guest's ([`mirror`]).
+//!
 //! Only 64-bit code is translated; everything else is interpreted.
 
 #![deny(missing_docs)]

@@ -17,8 +17,8 @@ use crate::emit::shared::Shared;
 use crate::station::Pages;
 
 pub(crate) use self::block::Block;
-use self::extra::Extra;
 use self::block::{Extent, NONE, Origin};
+use self::extra::Extra;
 use self::link::{Crossing, Link};
 use self::places::Places;
 

@@ -33,12 +33,12 @@ use crate::emit::block::{Goal, Key, LONGEST_INSTRUCTION, POLL_BYTES, Surrounding
 use crate::emit::branch;
 use crate::emit::ring;
 use crate::emit::site::{Site, Sites};
-use crate::{Ways, enter};
 use crate::frame::{ExitKind, FramePage, Line};
 use crate::map::{NOWHERE, PAGE_BITS, WIDE_TABLE_AT, WRITE_TABLE_AT};
 use crate::signal;
 use crate::station::{Pages, Station};
 use crate::store::{Source, Store};
+use crate::{Ways, enter};
 
 /// Instructions that the reference CPU executes at a stretch where nothing is translated.
 const STRETCH: u64 = 4096;

@@ -38,9 +38,8 @@ const R15: u8 = 15;
 pub(crate) const COUNTER: u8 = 16;
 
 /// Registers that may stand for an address, and whose encodings go with AH to DH.
-const STANDS: [Register; 7] = [
-    Register::RDI, Register::RSI, Register::RBX, Register::RDX, Register::RCX, Register::RBP, Register::RAX,
-];
+const STANDS: [Register; 7] =
+    [Register::RDI, Register::RSI, Register::RBX, Register::RDX, Register::RCX, Register::RBP, Register::RAX];
 
 /// A displacement relative to the code, known once the block is placed.
 #[derive(Clone, Copy, Debug)]
@@ -470,7 +469,8 @@ fn is_native(instruction: &Instruction, key: Key) -> bool {
         M::Push | M::Pop | M::Leave => {
             let segment =
                 (0..instruction.op_count()).any(|n| instruction.op_register(n).is_segment_register());
-            matches!(instruction.stack_pointer_increment(), -8 | 8) && !segment || instruction.mnemonic() == M::Leave
+            matches!(instruction.stack_pointer_increment(), -8 | 8) && !segment
+                || instruction.mnemonic() == M::Leave
         }
         M::Cld | M::Std | M::Endbr64 | M::Endbr32 | M::Xlatb => true,
         M::Prefetchnta | M::Prefetcht0 | M::Prefetcht1 | M::Prefetcht2 | M::Prefetchw => {

@@ -18,7 +18,7 @@ pub(crate) const CODE: usize = 8 << 20;
 /// From the start to what GS leads to.
 pub(crate) const DATA_AT: usize = CODE;
 /// Bytes of that.
-pub(crate) const DATA: usize = JUMPS_AT[1] + APART + JUMPS + 0x1000 & !0xfff;
+pub(crate) const DATA: usize = (JUMPS_AT[1] + APART + JUMPS + 0x1000) & !0xfff;
 /// Entries of each half of the jump cache: the first is indexed by the low 16 bits of the target, the second by those from
 /// [`SECOND_BITS`] on. What was driven out of the first is in the second.
 pub(crate) const SLOTS: usize = 1 << 16;

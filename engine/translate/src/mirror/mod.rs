@@ -109,8 +109,7 @@ impl Mirror {
         let store = Store::for_mirror(cache, &GADGET);
         // Behind the hole, where the program of a few bytes is in no way.
         let program = start + hole::BYTES as u64;
-        let tracee =
-            Tracee::new(program, &[ram, code.as_raw_fd(), data.as_raw_fd(), list.as_raw_fd()])?;
+        let tracee = Tracee::new(program, &[ram, code.as_raw_fd(), data.as_raw_fd(), list.as_raw_fd()])?;
         let first = gadget_of_program(program);
         let (read, write, execute) =
             (libc::PROT_READ as u64, libc::PROT_WRITE as u64, libc::PROT_EXEC as u64);
@@ -274,7 +273,7 @@ impl Mirror {
     pub fn enter_modes(&mut self, modes: Modes) {
         if self.modes.replace(modes) != Some(modes) {
             self.clear_jumps();
-            self.resume = None;
+            (self.resume, self.vectors) = (None, None);
         }
     }
 

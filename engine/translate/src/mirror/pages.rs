@@ -48,11 +48,6 @@ impl Mapped {
         self.held.get(&page).copied()
     }
 
-    /// Pages mapped.
-    pub fn len(&self) -> usize {
-        self.held.len()
-    }
-
     /// A run is mapped now.
     pub fn insert(&mut self, run: &Run) {
         for n in 0..run.count {
@@ -195,10 +190,10 @@ mod tests {
         assert!(!mapped.is_settled());
         let now = |page: u64| Some(held(if page == 18 { 7 } else { 84 + page }, true));
         assert_eq!(mapped.settle(now), [(18, 1)]);
-        assert!(mapped.is_settled() && mapped.get(18).is_none() && mapped.len() == 7);
+        assert!(mapped.is_settled() && mapped.get(18).is_none() && mapped.held.len() == 7);
         mapped.suspect_all();
         assert_eq!(mapped.settle(|page| now(page).filter(|_| page < 20)), [(20, 4)]);
-        assert_eq!(mapped.len(), 3);
+        assert_eq!(mapped.held.len(), 3);
         mapped.suspect_all();
         let only_read = |page: u64| Some(held(84 + page, page != 17));
         assert_eq!(mapped.settle(only_read), [(17, 1)], "the right to write is gone");
@@ -214,7 +209,7 @@ mod tests {
         assert_eq!(mapped.settle(|_| unreachable!()), [(2, 1), (50, 1)]);
         mapped.forbid(&Pages::All);
         assert_eq!(mapped.settle(|_| Some(held(100, false))), [(1, 1)]);
-        assert_eq!(mapped.len(), 1);
+        assert_eq!(mapped.held.len(), 1);
         (0..2000).for_each(|page| mapped.suspect(page << 12));
         assert!(mapped.suspects.len() <= MOST_SUSPECTS && mapped.all_suspect);
     }

@@ -108,7 +108,12 @@ impl Tracee {
                 }
                 let (empty, none) = (c"".as_ptr(), argv.as_ptr().add(1));
                 libc::syscall(
-                    libc::SYS_execveat, program.as_raw_fd(), empty, argv.as_ptr(), none, libc::AT_EMPTY_PATH,
+                    libc::SYS_execveat,
+                    program.as_raw_fd(),
+                    empty,
+                    argv.as_ptr(),
+                    none,
+                    libc::AT_EMPTY_PATH,
                 );
                 libc::syscall(libc::SYS_exit_group, 1);
             }
@@ -156,7 +161,16 @@ impl Tracee {
     pub fn call(&self, gadget: u64, number: i64, arguments: [u64; 6]) -> io::Result<u64> {
         let [rdi, rsi, rdx, r10, r8, r9] = arguments;
         let registers = Registers {
-            rip: gadget + SINGLE, rax: number as u64, r13: 1, rdi, rsi, rdx, r10, r8, r9, ..self.first
+            rip: gadget + SINGLE,
+            rax: number as u64,
+            r13: 1,
+            rdi,
+            rsi,
+            rdx,
+            r10,
+            r8,
+            r9,
+            ..self.first
         };
         self.finish(registers)
     }
@@ -370,9 +384,12 @@ fn host_area() -> usize {
 fn program(at: u64) -> io::Result<File> {
     const HEADERS: usize = 64 + 56;
     let mut bytes = Vec::with_capacity(HEADERS + GADGET.len());
-    let half = |bytes: &mut Vec<u8>, values: &[u16]| values.iter().for_each(|v| bytes.extend(v.to_le_bytes()));
-    let word = |bytes: &mut Vec<u8>, values: &[u32]| values.iter().for_each(|v| bytes.extend(v.to_le_bytes()));
-    let long = |bytes: &mut Vec<u8>, values: &[u64]| values.iter().for_each(|v| bytes.extend(v.to_le_bytes()));
+    let half =
+        |bytes: &mut Vec<u8>, values: &[u16]| values.iter().for_each(|v| bytes.extend(v.to_le_bytes()));
+    let word =
+        |bytes: &mut Vec<u8>, values: &[u32]| values.iter().for_each(|v| bytes.extend(v.to_le_bytes()));
+    let long =
+        |bytes: &mut Vec<u8>, values: &[u64]| values.iter().for_each(|v| bytes.extend(v.to_le_bytes()));
     let size = (HEADERS + GADGET.len()) as u64;
     bytes.extend([0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     half(&mut bytes, &[2, 62]);
@@ -413,7 +430,10 @@ mod tests {
         assert_eq!(error.raw_os_error(), Some(libc::EBADF));
         // A system call of its own does not happen.
         let registers = Registers {
-            rip: gadget + SINGLE, rax: libc::SYS_exit as u64, orig_rax: u64::MAX, ..tracee.first()
+            rip: gadget + SINGLE,
+            rax: libc::SYS_exit as u64,
+            orig_rax: u64::MAX,
+            ..tracee.first()
         };
         tracee.set_registers(&registers).unwrap();
         assert_eq!(tracee.run(Pace::Freely).unwrap(), Stop::SystemCall);
@@ -426,10 +446,7 @@ mod tests {
         for (r12, address) in [(0x123_4567, Some(0x123_4567)), (0x8000_0000_0000_0000, None)] {
             let registers = Registers { rip: gadget, r12, orig_rax: u64::MAX, ..tracee.first() };
             tracee.set_registers(&registers).unwrap();
-            assert_eq!(
-                tracee.run(Pace::Freely).unwrap(),
-                Stop::Fault { signal: libc::SIGSEGV, address }
-            );
+            assert_eq!(tracee.run(Pace::Freely).unwrap(), Stop::Fault { signal: libc::SIGSEGV, address });
             assert_eq!(tracee.registers().unwrap().rip, gadget);
         }
     }
