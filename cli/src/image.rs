@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 
-use images::{Build, Image, Manifest, RECIPES, Recipe, Store, Userspace};
+use images::build::is_current;
+use images::{Build, Image, Kept, Manifest, RECIPES, Recipe, Store, Userspace};
 use serde::Serialize;
 
 use crate::args::{ImageCommand, show_size};
@@ -61,13 +63,16 @@ pub fn obtain(name: &str) -> Result<Image, Failure> {
         Ok(recipe) => return Ok(store.ensure(recipe, embedded::AGENT, &mut *progress::of_a_pull())?),
         Err(unknown) => unknown,
     };
+    let by_itself = name == Build::DEFAULT;
     match store.get(name) {
-        Ok(image) => Ok(image),
-        Err(images::Error::NotPulled { .. }) if name == Build::DEFAULT => {
+        Ok(image) if !by_itself || is_current(&image.manifest, embedded::AGENT) => Ok(image),
+        // Not here, or another version's: such an agent may not be understood.
+        Ok(_) | Err(images::Error::NotPulled { .. }) if by_itself => {
             message::say(format_args!("installing {name}, this once; later runs begin at once"));
             build(&store, &Build::new(name))?;
             Ok(store.get(name)?)
         }
+        Ok(image) => Ok(image),
         Err(images::Error::NotPulled { .. } | images::Error::BadName { .. }) => Err(unknown.into()),
         Err(other) => Err(other.into()),
     }
@@ -113,30 +118,86 @@ struct Entry {
     bytes: Option<u64>,
     /// `name version arch`, the kernel's first.
     packages: Vec<String>,
+    /// The file of its disk, if it has one: a raw image, which is only to be read.
+    disk: Option<PathBuf>,
+    /// The image that it began as, if it is a system that is kept.
+    image: Option<String>,
     /// Why it cannot be read.
     error: Option<String>,
 }
 
 impl Entry {
-    fn of(recipe: &Recipe, stored: Option<&images::Result<Manifest>>) -> Self {
-        let manifest = stored.and_then(|stored| stored.as_ref().ok());
-        let packages = manifest.map_or(&[][..], |manifest| &manifest.packages);
+    /// What is not here, and not known in detail.
+    fn new(name: &str, description: &str, userspace: Userspace) -> Self {
         Self {
-            name: recipe.name.to_owned(),
-            description: recipe.description.to_owned(),
-            userspace: recipe.userspace,
-            pulled: manifest.is_some(),
-            bytes: manifest.map(Manifest::boot_size),
-            packages: packages.iter().map(|p| format!("{} {} {}", p.name, p.version, p.arch)).collect(),
-            error: stored.and_then(|stored| stored.as_ref().err()).map(ToString::to_string),
+            name: name.to_owned(),
+            description: description.to_owned(),
+            userspace,
+            pulled: false,
+            bytes: None,
+            packages: vec![],
+            disk: None,
+            image: None,
+            error: None,
+        }
+    }
+
+    /// The same, with what the store has of it.
+    fn with(self, store: &Store, stored: Option<&images::Result<Manifest>>) -> Self {
+        match stored {
+            None => self,
+            Some(Err(error)) => Self { error: Some(error.to_string()), ..self },
+            Some(Ok(manifest)) => {
+                let package = |p: &images::Package| format!("{} {} {}", p.name, p.version, p.arch);
+                let on_disk = manifest.disk.as_ref().and_then(|disk| store.disk_takes(disk));
+                Self {
+                    description: manifest.description.clone(),
+                    userspace: manifest.userspace,
+                    pulled: true,
+                    bytes: Some(manifest.boot_size() + on_disk.unwrap_or(0)),
+                    packages: manifest.packages.iter().map(package).collect(),
+                    disk: manifest.disk.as_ref().map(|disk| store.disk_file(disk)),
+                    ..self
+                }
+            }
+        }
+    }
+
+    fn kept(store: &Store, name: &str, kept: &images::Result<Kept>) -> Self {
+        let entry = Self::new(name, "a system that is kept", Userspace::System);
+        match kept {
+            Err(error) => Self { error: Some(error.to_string()), ..entry },
+            Ok(kept) => Self {
+                description: format!("a system that is kept; it began as {}", kept.image.name),
+                pulled: true,
+                bytes: Some(store.layer_takes(kept)),
+                disk: Some(store.layer_of(kept)),
+                image: Some(kept.image.name.clone()),
+                ..entry
+            },
         }
     }
 }
 
+/// Images that there are recipes for, the one that is built by itself, those that were built, and systems that are kept.
 fn entries(store: &Store) -> Result<Vec<Entry>, Failure> {
     let stored = store.list()?;
     let find = |name: &str| stored.iter().find(|(stored, _)| stored == name).map(|(_, manifest)| manifest);
-    Ok(RECIPES.iter().map(|recipe| Entry::of(recipe, find(recipe.name))).collect())
+    let recipe = |recipe: &Recipe| {
+        Entry::new(recipe.name, recipe.description, recipe.userspace).with(store, find(recipe.name))
+    };
+    let mut entries: Vec<_> = RECIPES.iter().map(recipe).collect();
+    let default = Entry::new(Build::DEFAULT, "Debian, installed on a disk", Userspace::System);
+    entries.push(default.with(store, find(Build::DEFAULT)));
+    for (name, manifest) in &stored {
+        if !entries.iter().any(|entry| entry.name == *name) {
+            let entry = Entry::new(name, "an image of yours", Userspace::System);
+            entries.push(entry.with(store, Some(manifest)));
+        }
+    }
+    let kept = store.all_kept()?;
+    entries.extend(kept.iter().map(|(name, kept)| Entry::kept(store, name, kept)));
+    Ok(entries)
 }
 
 fn list(store: &Store, json: bool) -> Result<(), Failure> {
@@ -165,7 +226,7 @@ fn table(entries: &[Entry]) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{:<width$}  {size:>9}  {}", entry.name, entry.description);
     }
-    text + "\nImages without a size are fetched when they are first run.\n"
+    text + "\nImages without a size are fetched or built when they are first run.\n"
 }
 
 /// The kernel's package and its version.
@@ -185,7 +246,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
         let entries = entries(&store).unwrap();
-        assert_eq!(entries.len(), RECIPES.len());
+        assert_eq!(entries.len(), RECIPES.len() + 1);
         assert!(entries.iter().all(|entry| !entry.pulled && entry.bytes.is_none() && entry.error.is_none()));
         let text = table(&entries);
         assert!(text.contains("\ndebian                  -  Debian's kernel for virtual machines"), "{text}");

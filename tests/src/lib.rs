@@ -18,6 +18,7 @@
 
 mod ended;
 mod engine;
+mod host;
 mod live;
 mod native;
 mod peak;
@@ -28,6 +29,7 @@ mod story;
 
 pub use ended::Ended;
 pub use engine::Engine;
+pub use host::Holdings;
 pub use live::Live;
 pub use native::Native;
 pub use peak::Peak;

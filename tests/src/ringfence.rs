@@ -59,6 +59,12 @@ impl Ringfence {
         self
     }
 
+    /// It may take so long.
+    pub fn limit_minutes(mut self, minutes: u64) -> Self {
+        self.limit = Duration::from_secs(60 * minutes);
+        self
+    }
+
     /// Runs it to its end.
     ///
     /// # Errors
@@ -96,7 +102,8 @@ impl Ringfence {
             None => Some(input),
         };
         let [out, err] = [Box::new(out) as Box<dyn Read + Send>, Box::new(err)].map(Collector::start);
-        Ok(Running { child, shown, keyboard, out, err, until: Instant::now() + self.limit })
+        let until = Instant::now() + self.limit;
+        Ok(Running { child, shown, keyboard, out, seen: 0, err, until })
     }
 }
 
@@ -106,6 +113,8 @@ pub struct Running {
     shown: String,
     keyboard: Option<ChildStdin>,
     out: Collector,
+    /// What of it has been waited for.
+    seen: usize,
     err: Collector,
     until: Instant,
 }
@@ -116,7 +125,20 @@ impl Running {
     /// # Errors
     /// Where it ends without them, or takes too long.
     pub fn wait_for(mut self, words: &str) -> Result<Self> {
-        if self.out.wait_for(words.as_bytes(), self.until) {
+        if self.out.wait_for(words.as_bytes(), 0, self.until).is_some() {
+            return Ok(self);
+        }
+        let ended = self.end()?;
+        bail!("`{words}` never came\n{ended}")
+    }
+
+    /// Waits until standard output contains these words after those that were waited for in this way before.
+    ///
+    /// # Errors
+    /// Where it ends without them, or takes too long.
+    pub fn wait_for_next(mut self, words: &str) -> Result<Self> {
+        if let Some(end) = self.out.wait_for(words.as_bytes(), self.seen, self.until) {
+            self.seen = end;
             return Ok(self);
         }
         let ended = self.end()?;
@@ -238,16 +260,17 @@ impl Collector {
         Self { shared, thread: Some(thread) }
     }
 
-    /// True when the words came, false when they will not, or not in time.
-    fn wait_for(&mut self, words: &[u8], until: Instant) -> bool {
+    /// Where the words end that came after `from`; none if they will not come, or not in time.
+    fn wait_for(&mut self, words: &[u8], from: usize, until: Instant) -> Option<usize> {
         let mut so_far = self.shared.lock();
         loop {
-            if so_far.bytes.windows(words.len().max(1)).any(|window| window == words) {
-                return true;
+            let new = so_far.bytes.get(from..).unwrap_or_default();
+            if let Some(at) = new.windows(words.len().max(1)).position(|window| window == words) {
+                return Some(from + at + words.len());
             }
             let left = until.saturating_duration_since(Instant::now());
             if so_far.ended || left.is_zero() {
-                return false;
+                return None;
             }
             so_far = self.shared.more.wait_timeout(so_far, left).unwrap_or_else(PoisonError::into_inner).0;
         }

@@ -14,7 +14,10 @@ mod disks;
 mod ending;
 mod hostile;
 mod hotplug;
+mod installed;
 mod kernels;
+mod killed;
+mod life;
 mod mirrors;
 mod mistakes;
 mod networks;
@@ -37,7 +40,10 @@ const STORIES: &[&[Story]] = &[
     mirrors::STORIES,
     devices::STORIES,
     disks::STORIES,
+    killed::STORIES,
     hotplug::STORIES,
+    installed::STORIES,
+    life::STORIES,
     networks::STORIES,
 ];
 

@@ -17,7 +17,7 @@ They lie in $XDG_CACHE_HOME/ringfence (~/.cache/ringfence).";
 /// What to do with images.
 #[derive(Debug, Subcommand)]
 pub enum ImageCommand {
-    /// Lists the images there are, and what of them is here
+    /// Lists the images there are, what of them is here, and systems that are kept
     #[command(
         visible_alias = "ls",
         after_help = "\
@@ -26,7 +26,7 @@ Examples:
   ringfence image list --json"
     )]
     List {
-        /// Prints a JSON array: name, description, userspace, pulled, bytes, packages, error
+        /// Prints a JSON array: name, description, userspace, pulled, bytes, packages, disk, image, error
         #[arg(long)]
         json: bool,
     },
@@ -64,7 +64,7 @@ Examples:
         #[arg(long, value_name = "SIZE", default_value = "4G", value_parser = size::parse)]
         size: u64,
     },
-    /// Removes images, and what only they needed
+    /// Removes images or systems that are kept, and what only they needed
     #[command(
         visible_alias = "remove",
         after_help = "\

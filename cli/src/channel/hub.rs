@@ -9,13 +9,17 @@ use crossbeam_channel::Sender;
 
 use super::route::{Passed, Route};
 
-/// A command's user.
+/// What the hub has to know at once, however busy the channel is.
 #[derive(Debug)]
-pub enum User {
-    /// He takes replies here.
+pub enum News {
+    /// A command's user comes, and takes replies here.
     Comes(SessionId, Sender<Reply>),
     /// He is gone.
     Goes(SessionId),
+    /// The machine starts anew: there is no agent, and no command, until it says Hello.
+    Restart,
+    /// The guest is to go off: now, or when its agent is there.
+    PowerOff,
 }
 
 /// The hub: no thread, no wire.
@@ -28,6 +32,8 @@ pub struct Hub {
     answers: usize,
     routes: BTreeMap<SessionId, Route>,
     outgoing: Vec<u8>,
+    /// The agent is to turn the guest off when it comes.
+    goes_off: bool,
     up: Arc<AtomicBool>,
 }
 
@@ -35,7 +41,15 @@ impl Hub {
     /// A hub of so many wires. `up` tells whether the agent is there.
     pub fn new(wires: usize, up: Arc<AtomicBool>) -> Self {
         let decoders = (0..wires).map(|_| Decoder::new()).collect();
-        Self { decoders, agent: None, answers: 0, routes: BTreeMap::new(), outgoing: Vec::new(), up }
+        Self {
+            decoders,
+            agent: None,
+            answers: 0,
+            routes: BTreeMap::new(),
+            outgoing: Vec::new(),
+            goes_off: false,
+            up,
+        }
     }
 
     /// The wire that the agent is on, and what it shall get there.
@@ -99,21 +113,27 @@ impl Hub {
         self.outgoing.clear();
         self.answers = 1;
         self.say(&Request::Hello { version: VERSION });
+        if std::mem::take(&mut self.goes_off) {
+            self.say(&Request::PowerOff);
+        }
         self.routes.values_mut().for_each(|route| route.greet(version));
         self.routes.retain(|_, route| !route.is_over());
     }
 
-    /// A user comes or goes.
-    pub fn meet(&mut self, user: User) {
-        match user {
-            User::Comes(id, user) => {
+    /// Takes news in.
+    pub fn learn(&mut self, news: News) {
+        match news {
+            News::Comes(id, user) => {
                 let mut route = Route::new(id, user);
                 if let Some((_, version)) = self.agent {
                     route.greet(version);
                 }
                 self.routes.insert(id, route);
             }
-            User::Goes(id) => {
+            News::Restart => self.forget(),
+            News::PowerOff if self.agent.is_some() => self.say(&Request::PowerOff),
+            News::PowerOff => self.goes_off = true,
+            News::Goes(id) => {
                 let Some(route) = self.routes.get_mut(&id) else { return };
                 for request in route.abandon() {
                     self.say(&request);
@@ -121,6 +141,16 @@ impl Hub {
                 self.routes.retain(|_, route| !route.is_over());
             }
         }
+    }
+
+    /// The agent that was there is no more.
+    fn forget(&mut self) {
+        let version = self.agent.take().map_or(VERSION, |(_, version)| version);
+        self.up.store(false, Ordering::Relaxed);
+        (self.answers, self.outgoing) = (0, Vec::new());
+        self.decoders.fill_with(Decoder::new);
+        self.routes.values_mut().filter(|route| route.is_begun()).for_each(|route| route.greet(version));
+        self.routes.retain(|_, route| !route.is_over());
     }
 
     /// A user says this.

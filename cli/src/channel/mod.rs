@@ -25,7 +25,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use hub::Hub;
 
-pub use hub::User;
+pub use hub::News;
 pub use port::AgentPort;
 pub use wire::Wire;
 
@@ -35,7 +35,7 @@ const UNDER_WAY: usize = 64;
 /// A hand on the channel. Clones are of the same one.
 #[derive(Clone, Debug)]
 pub struct Channel {
-    users: Sender<User>,
+    news: Sender<News>,
     requests: Sender<Request>,
     next: Arc<AtomicU32>,
     up: Arc<AtomicBool>,
@@ -52,7 +52,7 @@ pub struct Line {
     /// What the agent shall hear. Full for a while when the guest does not read.
     pub requests: Sender<Request>,
     /// Hears of the end of it.
-    pub users: Sender<User>,
+    pub news: Sender<News>,
 }
 
 impl Channel {
@@ -62,14 +62,14 @@ impl Channel {
     /// Where the host gives no thread.
     pub fn start(wires: Vec<Wire>) -> io::Result<Self> {
         // There are as many as there are lines.
-        let (users, coming) = unbounded();
+        let (news, coming) = unbounded();
         let (requests, incoming) = bounded(UNDER_WAY);
         let up = Arc::new(AtomicBool::new(false));
         let hub = Hub::new(wires.len(), Arc::clone(&up));
         thread::Builder::new()
             .name("agent".to_owned())
             .spawn(move || wire::carry(hub, wires, &coming, &incoming))?;
-        Ok(Self { users, requests, next: Arc::new(AtomicU32::new(1)), up })
+        Ok(Self { news, requests, next: Arc::new(AtomicU32::new(1)), up })
     }
 
     /// A line for one more command.
@@ -77,8 +77,13 @@ impl Channel {
         let id = SessionId(self.next.fetch_add(1, Ordering::Relaxed));
         let (sender, replies) = unbounded();
         // Where the hub is gone, so is the sender, and with it the line.
-        let _ = self.users.send(User::Comes(id, sender));
-        Line { id, replies, requests: self.requests.clone(), users: self.users.clone() }
+        let _ = self.news.send(News::Comes(id, sender));
+        Line { id, replies, requests: self.requests.clone(), news: self.news.clone() }
+    }
+
+    /// The machine starts anew: all lines are dead, and the agent is waited for.
+    pub fn restart(&self) {
+        let _ = self.news.send(News::Restart);
     }
 
     /// Is the agent there?
@@ -86,14 +91,14 @@ impl Channel {
         self.up.load(Ordering::Relaxed)
     }
 
-    /// Asks the agent to turn the guest off.
+    /// Asks the agent to turn the guest off, when it is there.
     pub fn power_off(&self) {
-        let _ = self.requests.send(Request::PowerOff);
+        let _ = self.news.send(News::PowerOff);
     }
 }
 
 impl Drop for Line {
     fn drop(&mut self) {
-        let _ = self.users.send(User::Goes(self.id));
+        let _ = self.news.send(News::Goes(self.id));
     }
 }

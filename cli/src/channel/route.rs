@@ -56,6 +56,11 @@ impl Route {
         }
     }
 
+    /// Has a Start gone out?
+    pub fn is_begun(&self) -> bool {
+        self.state != State::Idle
+    }
+
     /// Is this the end of it?
     pub fn is_over(&self) -> bool {
         self.state == State::Over || self.state == State::Idle && self.user.is_none()

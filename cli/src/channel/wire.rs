@@ -5,7 +5,7 @@ use std::time::Duration;
 use agent::Request;
 use crossbeam_channel::{Receiver, Select, TryRecvError, never};
 
-use super::hub::{Hub, User};
+use super::hub::{Hub, News};
 
 /// While so many bytes wait for the guest, nobody is heard who wants to say more.
 const BACKLOG: usize = 64 << 10;
@@ -26,7 +26,7 @@ pub struct Wire {
 }
 
 /// The hub's thread: until all wires are gone, or all who could say something.
-pub fn carry(mut hub: Hub, mut wires: Vec<Wire>, users: &Receiver<User>, requests: &Receiver<Request>) {
+pub fn carry(mut hub: Hub, mut wires: Vec<Wire>, news: &Receiver<News>, requests: &Receiver<Request>) {
     let mut gone = 0;
     while gone < wires.len() {
         if let Some((wire, bytes)) = hub.outgoing()
@@ -39,7 +39,7 @@ pub fn carry(mut hub: Hub, mut wires: Vec<Wire>, users: &Receiver<User>, request
         for wire in &wires {
             select.recv(&wire.from_guest);
         }
-        let user = select.recv(users);
+        let told = select.recv(news);
         if hub.backlog() < BACKLOG {
             select.recv(requests);
         }
@@ -51,13 +51,13 @@ pub fn carry(mut hub: Hub, mut wires: Vec<Wire>, users: &Receiver<User>, request
             },
         };
         drop(select);
-        if ready == user {
-            match users.try_recv() {
-                Ok(user) => hub.meet(user),
+        if ready == told {
+            match news.try_recv() {
+                Ok(news) => hub.learn(news),
                 Err(TryRecvError::Empty) => {}
                 Err(TryRecvError::Disconnected) => return,
             }
-        } else if ready > user {
+        } else if ready > told {
             match requests.try_recv() {
                 Ok(request) => hub.pass_on(&request),
                 Err(TryRecvError::Empty) => {}

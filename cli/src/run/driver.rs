@@ -28,7 +28,9 @@ use crate::output::{Chunk, Output, Stream};
 use crate::terminal::{self, Raw};
 
 /// How long a guest that was asked to go off may take.
-const GRACE: Duration = Duration::from_secs(3);
+pub const GRACE: Duration = Duration::from_secs(3);
+/// How long a system may take that has a disk to leave in order: as long as systemd gives a service to stop.
+pub const ORDERLY: Duration = Duration::from_secs(90);
 /// How long a kernel that panicked may go on to say why.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How often a serial port that is full is tried again.
@@ -118,6 +120,7 @@ pub struct Driver {
     until: Option<Instant>,
     panic: Option<(String, Instant)>,
     interrupted: bool,
+    grace: Duration,
     /// The user does not want to wait: no output any more.
     hasty: bool,
     /// A sender that is never ready.
@@ -141,9 +144,15 @@ impl Driver {
             until: limits.whole.and_then(|whole| now.checked_add(whole)),
             panic: None,
             interrupted: false,
+            grace: GRACE,
             hasty: false,
             nowhere: bounded(0),
         }
+    }
+
+    /// Gives the guest so long when it was asked to go off.
+    pub fn with_grace(self, grace: Duration) -> Self {
+        Self { grace, ..self }
     }
 
     /// Runs to the end. The terminal is as it was, and everything written, when this returns.
@@ -204,7 +213,7 @@ impl Driver {
             Some(_) => false,
         };
         match gentle {
-            true => self.phase = Phase::Leaving(Instant::now() + GRACE),
+            true => self.phase = Phase::Leaving(Instant::now() + self.grace),
             false => self.stop(),
         }
     }

@@ -113,7 +113,9 @@ impl Context {
                 let ours = agent::VERSION;
                 let text =
                     format!("the agent in the image speaks version {version} of its protocol, not {ours}");
-                return Err(Failure::host(text).hint("run `ringfence image pull` for the image"));
+                return Err(Failure::host(text).hint(
+                    "run `ringfence image pull` for the image, or `ringfence image build` if that made it",
+                ));
             }
             (Ending::AgentGone, None) => {
                 Failure::new(Exit::WentOff, "the guest's agent went away before the command ended")

@@ -75,7 +75,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         return background::start();
     }
     let claim = claim(args)?;
-    let Plan { name, config, images, disks, way } = plan::plan(args)?;
+    let Plan { name, config, images, disks, way, has_agent } = plan::plan(args)?;
     let interactive = is_interactive(&way) && !args.detach;
     let (port, wire) = AgentPort::open().map_err(cannot("make a port for the guest's agent"))?;
     let (fittings, balloon) = devices::fittings(args, &disks, port)?;
@@ -106,7 +106,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         name: claim.as_ref().map_or_else(Name::by_chance, |claim| claim.name().clone()),
         image: name.clone(),
         engine: engine.name(),
-        has_agent: matches!(way, Way::Agent(_)),
+        has_agent,
         detached: args.detach,
         console_log: context.log.clone(),
     };
@@ -138,7 +138,10 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     guest.agent = Some(line);
     guest.restart = again.map(|images| -> Restart {
         let view = view.clone();
-        Box::new(move || view.restart(&images).map(|()| channel.open()))
+        Box::new(move || {
+            channel.restart();
+            view.restart(&images).map(|()| channel.open())
+        })
     });
     let machine_name = served.identity.name.clone();
     let server = serve(claim, served)?;

@@ -55,6 +55,8 @@ pub struct Plan {
     pub disks: Vec<ImageDisk>,
     /// How to talk with it.
     pub way: Way,
+    /// Can commands be run in it, once it is up?
+    pub has_agent: bool,
 }
 
 /// Makes a plan; pulls the image if need be.
@@ -181,6 +183,7 @@ fn of_selftest(args: &RunArgs) -> Plan {
         images: Images { kernel: selftest::KERNEL.into(), ..Images::default() },
         disks: vec![],
         way: Way::Serial,
+        has_agent: false,
     }
 }
 
@@ -194,7 +197,14 @@ fn of_files(args: &RunArgs, kernel: Vec<u8>, initrd: Option<Vec<u8>>) -> Result<
         (None, _) => LINUX.to_owned(),
     };
     let images = Images { kernel: kernel.into(), initrd: initrd.map(Into::into), ..Images::default() };
-    Ok(Plan { name, config: config(args, command_line), images, disks: vec![], way: Way::Serial })
+    Ok(Plan {
+        name,
+        config: config(args, command_line),
+        images,
+        disks: vec![],
+        way: Way::Serial,
+        has_agent: false,
+    })
 }
 
 /// The disk's own system, as its boot loader would boot it, on our console.
@@ -214,7 +224,14 @@ fn of_disk(args: &RunArgs, disk: &Spec, initrd: Option<Vec<u8>>) -> Result<Plan,
     let name = disk.source.path.file_name().unwrap_or(OsStr::new("disk")).to_string_lossy().into_owned();
     let initrd = initrd.unwrap_or(system.initrd);
     let images = Images { kernel: system.kernel.into(), initrd: Some(initrd.into()), ..Images::default() };
-    Ok(Plan { name, config: config(args, command_line), images, disks: vec![], way: Way::Serial })
+    Ok(Plan {
+        name,
+        config: config(args, command_line),
+        images,
+        disks: vec![],
+        way: Way::Serial,
+        has_agent: false,
+    })
 }
 
 /// A kernel of the user's goes with the image's user space; an initial RAM disk of his is another user space.
@@ -261,7 +278,8 @@ fn of_image(
         ..Images::default()
     };
     let disks = disk.into_iter().collect();
-    Ok(Plan { name: manifest.name, config: config(args, command_line), images, disks, way })
+    let has_agent = matches!(userspace, Userspace::Agent | Userspace::System);
+    Ok(Plan { name: manifest.name, config: config(args, command_line), images, disks, way, has_agent })
 }
 
 #[cfg(test)]

@@ -92,8 +92,8 @@ fn guest(connection: Connection) -> io::Result<(Guest, Line)> {
         off: is_off,
         restart: None,
     };
-    let (users, _) = unbounded();
-    Ok((guest, Line { id: ID, replies, requests, users }))
+    let (news, _) = unbounded();
+    Ok((guest, Line { id: ID, replies, requests, news }))
 }
 
 /// Until the end of the connection.

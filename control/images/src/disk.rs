@@ -138,6 +138,11 @@ impl Store {
         Ok(freed)
     }
 
+    /// The file of a disk: a raw image, which is only to be read.
+    pub fn disk_file(&self, disk: &Disk) -> PathBuf {
+        self.disk_path(&disk.digest)
+    }
+
     /// The bytes that a disk takes on the host, if it is here.
     pub fn disk_takes(&self, disk: &Disk) -> Option<u64> {
         fs::metadata(self.disk_path(&disk.digest)).ok().map(|metadata| allocated(&metadata))

@@ -58,8 +58,10 @@ pub struct Facts {
 /// What instructions show of the system's state without changing it.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen {
-    /// The selectors of ES, DS, FS and GS.
-    pub selectors: [u16; 4],
+    /// The selectors of ES, DS, FS, GS, CS and SS.
+    pub selectors: [u16; 6],
+    /// Those of CS and SS as SYSCALL loads them, and as SYSRET to 64-bit code does.
+    pub call_selectors: [[u16; 2]; 2],
     /// CR2.
     pub cr2: u64,
     /// CR3.
@@ -226,7 +228,10 @@ impl Tier {
                 selector(SegmentRegister::Ds),
                 selector(SegmentRegister::Fs),
                 selector(SegmentRegister::Gs),
+                selector(SegmentRegister::Cs),
+                selector(SegmentRegister::Ss),
             ],
+            call_selectors: [false, true].map(|user| self.cpu.fast_call_selectors(user)),
             cr2: state.cr2,
             cr3: state.cr3,
             tsc_aux: state.msrs.tsc_aux,

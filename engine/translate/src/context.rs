@@ -339,3 +339,62 @@ impl Contexts {
         self.list.iter().map(|context| context.map.resident()).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::RamOffset;
+
+    const PAGE: Mapped = Mapped { page: RamOffset(0), read: true, write: true, global: false };
+    /// Guest addresses that share a part of a table.
+    const PART: u64 = 1 << 20;
+
+    fn view(pcid: u64) -> View {
+        View { pcid, user: true, reaches_user: false }
+    }
+
+    /// Enters a page in each of so many parts of the present map, from `first` on.
+    fn spread(contexts: &mut Contexts, first: u64, count: u64) {
+        for n in first..first + count {
+            contexts.fill(n * PART, &PAGE, true).unwrap();
+            assert!(contexts.map().entry(n * PART).1.is_some(), "what was just entered is there");
+            assert!(contexts.resident() <= contexts.most_tables);
+        }
+    }
+
+    #[test]
+    fn tables_stay_within_their_bound() {
+        let frame = FramePage::new().unwrap();
+        let mut contexts = Contexts::new(1, 4, 1 << 40, 2 << 40, 256);
+        for round in 0..3 {
+            for pcid in 0..4 {
+                contexts.enter(view(pcid), &frame).unwrap();
+                spread(&mut contexts, 1000 * round, 300);
+            }
+        }
+        // The RAM page is entered in many places still; all of them can be found.
+        contexts.forbid_writes(0);
+        for pcid in 0..4 {
+            contexts.enter(view(pcid), &frame).unwrap();
+            assert!((0..3000).all(|n| contexts.map().entry(n * PART).1.is_none()));
+        }
+    }
+
+    #[test]
+    fn what_is_empty_goes_before_what_is_in_use() {
+        let frame = FramePage::new().unwrap();
+        let mut contexts = Contexts::new(1, 4, 1 << 40, 2 << 40, 256);
+        contexts.enter(view(1), &frame).unwrap();
+        spread(&mut contexts, 0, 100);
+        contexts.enter(view(2), &frame).unwrap();
+        spread(&mut contexts, 0, 600);
+        let before = contexts.resident();
+        contexts.flush(Flush::Pcid(2));
+        assert_eq!(contexts.resident(), before, "a new process may use the same places");
+        spread(&mut contexts, 1000, 100);
+        assert!(contexts.resident() < before / 2);
+        contexts.flush(Flush::Pcid(2)); // of pages in parts that are gone, too
+        contexts.enter(view(1), &frame).unwrap();
+        assert!((0..100).all(|n| contexts.map().entry(n * PART).0.is_some()));
+    }
+}

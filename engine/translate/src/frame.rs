@@ -61,8 +61,10 @@ pub(crate) struct Frame {
     pub switched: u64,
     /// IA32_KERNEL_GS_BASE.
     pub kernel_gs_base: u64,
-    /// ES, DS, FS and GS.
-    pub selectors: [u64; 4],
+    /// ES, DS, FS, GS, CS and SS.
+    pub selectors: [u64; 6],
+    /// CS and SS as SYSCALL loads them, and as SYSRET to 64-bit code does.
+    pub call_selectors: [[u64; 2]; 2],
     /// CR2.
     pub cr2: u64,
     /// CR3.

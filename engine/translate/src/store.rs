@@ -22,6 +22,11 @@ use self::extra::Extra;
 use self::link::{Crossing, Link};
 use self::places::Places;
 
+/// Blocks that are found at once: a power of two.
+const FOUND: usize = 1024;
+/// Bytes of the cache in a stretch.
+const STRETCH: u32 = 4096;
+
 /// A block is at most this long in the cache: offsets in it have 16 bits.
 const LONGEST: usize = 64 * 1024;
 
@@ -52,6 +57,10 @@ pub(crate) struct Store {
     blocks: Vec<Block>,
     /// For each block of a mirror.
     extras: Vec<Extra>,
+    /// For each stretch of the cache the first block that begins there or later.
+    firsts: Vec<u32>,
+    /// Blocks found of late, by where their code lies.
+    found: Box<[u32; FOUND]>,
     places: Places,
     links: Vec<Link>,
     crossings: Vec<Crossing>,
@@ -89,6 +98,8 @@ impl Store {
             head: head.len() as u32,
             blocks: Vec::new(),
             extras: Vec::new(),
+            firsts: Vec::new(),
+            found: Box::new([NONE; FOUND]),
             places: Places::default(),
             links: Vec::new(),
             crossings: Vec::new(),
@@ -103,16 +114,26 @@ impl Store {
     }
 
     /// The number of the block that was made from this, if there is one.
-    pub fn find(&self, source: &Source) -> Option<usize> {
+    pub fn find(&mut self, source: &Source) -> Option<usize> {
         let Source { at, second, key } = *source;
         let (start, second) = ((at.0 % PAGE_SIZE) as u16, second.map(RamOffset::page));
+        let place = (at.0 ^ (at.0 / PAGE_SIZE)) as usize % FOUND;
+        if let Some(block) = self.blocks.get(self.found[place] as usize)
+            && block.live
+            && (block.page(), block.start, block.second()) == (at.page(), start, second)
+            && block.has_key(key)
+        {
+            return Some(self.found[place] as usize);
+        }
         let blocks = &self.pages.get(&at.page())?.blocks;
         let from = blocks.partition_point(|&(other, _)| other < start);
         let same = blocks[from..].iter().take_while(|&&(other, _)| other == start);
-        same.map(|&(_, number)| number as usize).find(|&number| {
-            let block = &self.blocks[number];
+        let number = same.map(|&(_, number)| number).find(|&number| {
+            let block = &self.blocks[number as usize];
             block.has_key(key) && block.second() == second
-        })
+        })?;
+        self.found[place] = number;
+        Some(number as usize)
     }
 
     /// A block by number.
@@ -221,6 +242,9 @@ impl Store {
         let origin = Origin { page, second: second.map(RamOffset::page), key, start };
         let len = emitted.code.len() as u32;
         let extent = Extent { host, len, near: emitted.near, stale: emitted.stale };
+        while self.firsts.len() as u32 * STRETCH <= host {
+            self.firsts.push(number as u32);
+        }
         self.blocks.push(Block::new(&origin, &extent, self.places.next()));
         self.places.add(emitted.sites.iter().map(|&(at, offset)| (at as u16, offset)));
         if key.direct {
@@ -343,7 +367,11 @@ impl Store {
     /// The block that a host offset lies in.
     pub fn at_host(&self, host: u32) -> Option<usize> {
         // They lie in the order in which they were made.
-        let number = self.blocks.partition_point(|block| block.host <= host).checked_sub(1)?;
+        let stretch = (host / STRETCH) as usize;
+        let first = self.firsts.get(stretch).map_or(self.blocks.len(), |&first| first as usize);
+        let end = self.firsts.get(stretch + 1).map_or(self.blocks.len(), |&first| first as usize);
+        let within = self.blocks[first..end].partition_point(|block| block.host <= host);
+        let number = (first + within).checked_sub(1)?;
         let block = &self.blocks[number];
         (host < block.host + block.len).then_some(number)
     }
@@ -410,7 +438,8 @@ impl Store {
     pub fn clear(&mut self) {
         self.cache.truncate(self.head);
         // Not only emptied: their memory is not needed either.
-        (self.blocks, self.places, self.links, self.extras) = Default::default();
+        (self.blocks, self.extras, self.firsts, self.places, self.links) = Default::default();
+        self.found.fill(NONE);
         (self.crossings, self.calls, self.across, self.pages) = Default::default();
         self.living = 0;
         self.flushes += 1;

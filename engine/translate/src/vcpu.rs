@@ -426,6 +426,7 @@ impl Translated {
         frame.ac = system & AC;
         frame.kernel_gs_base = seen.kernel_gs_base;
         frame.selectors = seen.selectors.map(u64::from);
+        frame.call_selectors = seen.call_selectors.map(|pair| pair.map(u64::from));
         (frame.cr2, frame.cr3, frame.tsc_aux) = (seen.cr2, seen.cr3, seen.tsc_aux);
         if let Some(counter) = &mut self.counter
             && !counted

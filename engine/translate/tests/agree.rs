@@ -380,6 +380,40 @@ fn system_registers_read_alike() {
 }
 
 #[test]
+fn selectors_follow_system_calls() {
+    let state = agree(|a| {
+        let (mut user, mut kernel) = (a.create_label(), a.create_label());
+        for (register, low, high) in [(0xc000_0081u32, 0u32, 0x0023_0010u32), (0xc000_0084, 0x200, 0)] {
+            a.mov(ecx, register).unwrap();
+            a.mov(eax, low).unwrap();
+            a.mov(edx, high).unwrap();
+            a.wrmsr().unwrap();
+        }
+        a.lea(rax, qword_ptr(kernel)).unwrap();
+        a.mov(rdx, rax).unwrap();
+        a.shr(rdx, 32).unwrap();
+        a.mov(ecx, 0xc000_0082u32).unwrap();
+        a.wrmsr().unwrap();
+        // The segments at first are others than those of a system call.
+        a.mov(esi, cs).unwrap();
+        a.mov(edi, ss).unwrap();
+        a.lea(rcx, qword_ptr(user)).unwrap();
+        a.mov(r11d, 2u32).unwrap();
+        a.sysretq().unwrap();
+        a.set_label(&mut user).unwrap();
+        a.mov(r8d, cs).unwrap();
+        a.mov(r13d, ss).unwrap();
+        a.syscall().unwrap();
+        a.set_label(&mut kernel).unwrap();
+        a.mov(r9d, cs).unwrap();
+        a.mov(r14w, ss).unwrap();
+    });
+    let seen = [Gpr::Rsi, Gpr::Rdi, Gpr::R8, Gpr::R13, Gpr::R9].map(|register| state.get(register));
+    assert_eq!(seen, [8, 16, 0x33, 0x2b, 0x10]);
+    assert_eq!(state.get(Gpr::R14) as u16, 0x18);
+}
+
+#[test]
 fn a_base_that_is_no_address_is_refused() {
     let state = agree(|a| {
         a.mov(rdi, cr4).unwrap();

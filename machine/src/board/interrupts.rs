@@ -205,8 +205,12 @@ impl Interrupts {
         }
     }
 
-    /// A message-signalled interrupt: a write to FEEx_xxxxh (SDM vol. 3, 11.11).
+    /// A message-signalled interrupt: a write to FEEx_xxxxh (SDM vol. 3, 11.11). One to anywhere else is nobody's.
     pub fn message(&self, address: u64, data: u32) {
+        const LOCAL_APICS: u64 = 0xfee;
+        if address >> 20 != LOCAL_APICS {
+            return;
+        }
         let destination = Destination::from_byte((address >> 12) as u8, address & 4 != 0);
         let delivery = Delivery::from_bits(u64::from(data >> 8));
         self.deliver(Message { destination, delivery, vector: data as u8, level: data & 1 << 15 != 0 });

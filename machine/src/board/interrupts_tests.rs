@@ -193,6 +193,10 @@ fn a_message_signalled_interrupt_needs_no_line() {
     let bench = Bench::new(2);
     bench.interrupts.message(0xfee0_1000, 0x0047);
     assert_eq!((bench.signals(1), bench.interrupts.take(1)), (Signals::INTERRUPT, Some(0x47)));
+    for elsewhere in [0x1000, 0xfed0_1000, 0x1_fee0_1000, u64::MAX] {
+        bench.interrupts.message(elsewhere, 0x0048);
+        assert_eq!((bench.signals(1), bench.interrupts.take(1)), (Signals::empty(), None), "{elsewhere:#x}");
+    }
 }
 
 #[test]

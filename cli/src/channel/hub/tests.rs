@@ -20,7 +20,7 @@ const HELLO: Reply = Reply::Hello { version: VERSION };
 
 fn open(hub: &mut Hub, id: u32) -> Receiver<Reply> {
     let (sender, replies) = unbounded();
-    hub.meet(User::Comes(SessionId(id), sender));
+    hub.learn(News::Comes(SessionId(id), sender));
     replies
 }
 
@@ -101,12 +101,39 @@ fn a_guest_that_starts_anew_takes_all_commands_with_it() {
 }
 
 #[test]
+fn a_machine_that_starts_anew_is_waited_for() {
+    // Off before the agent has answered: the next Hello is no answer.
+    let mut hub = hub();
+    hub.hear(1, &bytes(&[HELLO]));
+    let (replies, waiting) = (open(&mut hub, 1), open(&mut hub, 2));
+    hub.pass_on(&start(1));
+    hub.learn(News::Restart);
+    assert_eq!(replies.iter().collect::<Vec<_>>(), [HELLO, HELLO], "the command is gone");
+    assert!(hub.outgoing().is_none() && !hub.up.load(Ordering::Relaxed));
+    hub.hear(0, &bytes(&[HELLO]));
+    assert_eq!(said(&mut hub), Some((0, vec![Request::Hello { version: VERSION }])));
+    assert_eq!(waiting.try_iter().collect::<Vec<_>>(), [HELLO, HELLO]);
+}
+
+#[test]
+fn a_guest_that_boots_goes_off_when_its_agent_is_there() {
+    let mut hub = hub();
+    hub.learn(News::PowerOff);
+    assert!(hub.outgoing().is_none());
+    hub.hear(1, &bytes(&[HELLO]));
+    let expected = vec![Request::Hello { version: VERSION }, Request::PowerOff];
+    assert_eq!(said(&mut hub), Some((1, expected)));
+    hub.learn(News::PowerOff);
+    assert_eq!(said(&mut hub), Some((1, vec![Request::PowerOff])));
+}
+
+#[test]
 fn a_command_whose_user_is_gone_is_hung_up_and_holds_nobody_up() {
     let (mut hub, replies) = running(1);
     let session = SessionId(1);
     hub.hear(1, &bytes(&[Reply::Stdout { session, bytes: vec![0; 100] }]));
     drop(replies);
-    hub.meet(User::Goes(session));
+    hub.learn(News::Goes(session));
     hub.hear(1, &bytes(&[Reply::Stdout { session, bytes: vec![0; 50] }]));
     let expected = vec![
         Request::OutputTaken { session, bytes: 100 },
@@ -118,7 +145,7 @@ fn a_command_whose_user_is_gone_is_hung_up_and_holds_nobody_up() {
     hub.hear(1, &bytes(&[Reply::Exited { session, status: Status::Signal(1) }]));
     assert!(hub.routes.is_empty());
     open(&mut hub, 2);
-    hub.meet(User::Goes(SessionId(2)));
+    hub.learn(News::Goes(SessionId(2)));
     assert!(hub.routes.is_empty(), "one that never started leaves nothing");
 }
 

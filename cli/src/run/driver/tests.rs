@@ -182,22 +182,22 @@ fn counting(restarts: &Arc<AtomicUsize>) -> Restart {
     let restarts = Arc::clone(restarts);
     Box::new(move || {
         let number = restarts.fetch_add(1, Ordering::SeqCst);
-        let (requests, users) = (bounded(1).0, crossbeam_channel::unbounded().0);
+        let (requests, news) = (bounded(1).0, crossbeam_channel::unbounded().0);
         let id = agent::SessionId(u32::try_from(number).unwrap());
-        if number < 3 {
-            Ok(Line { id, replies: never(), requests, users })
-        } else {
-            Err("no more".to_owned())
-        }
+        if number < 3 { Ok(Line { id, replies: never(), requests, news }) } else { Err("no more".to_owned()) }
     })
 }
 
 #[test]
 fn a_guest_that_resets_the_machine_starts_anew() {
-    let restarts = Arc::default();
-    let finished = drive_with(Some(counting(&restarts)), ECHO, LIMITS, |world| {
+    let restarts = Arc::<AtomicUsize>::default();
+    let seen = Arc::clone(&restarts);
+    let finished = drive_with(Some(counting(&restarts)), ECHO, LIMITS, move |world| {
         for _ in 0..3 {
             world.off.send(Ending::Reset).unwrap();
+        }
+        while seen.load(Ordering::SeqCst) < 3 {
+            std::thread::sleep(Duration::from_millis(1));
         }
         world.console.send(b"!".to_vec()).unwrap();
         world.off.send(Ending::Reset).unwrap();

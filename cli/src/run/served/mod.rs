@@ -93,9 +93,11 @@ impl Served {
 
     fn stop(&self, button: bool) -> Reply {
         self.status.set_stopping();
-        match self.channel.is_up() && !button {
-            true => self.channel.power_off(),
-            false => self.vm.press_power_button(),
+        if self.has_agent() && !button {
+            self.channel.power_off();
+        }
+        if button || !self.channel.is_up() {
+            self.vm.press_power_button();
         }
         Reply::Done
     }
@@ -156,8 +158,9 @@ impl Served {
         if self.has_agent() {
             return Ok(Reply::Streaming);
         }
-        let text = format!("the guest of `{}` has no agent that runs commands", self.identity.name);
-        let hint = format!("`ringfence console {}` shows its console", self.identity.name);
+        let name = &self.identity.name;
+        let text = format!("the guest of `{name}` has no agent that runs commands, or it is not up yet");
+        let hint = format!("`ringfence console {name}` shows how far the guest is");
         Err(Problem::new(ProblemKind::Unavailable, text).hint(hint))
     }
 }

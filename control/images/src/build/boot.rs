@@ -14,8 +14,8 @@ use super::{Build, Installation, Installer};
 use crate::manifest::{Built, SCHEMA};
 use crate::pull::now;
 use crate::{
-    Amount, Digest, Error, Initramfs, Kind, Manifest, Package, Progress, Result, Store, Userspace, deb, disk,
-    gpt, installed, modules, rootfs,
+    Amount, Error, Initramfs, Kind, Manifest, Package, Progress, Result, Store, Userspace, deb, disk, gpt,
+    installed, modules, rootfs,
 };
 
 /// The memory of the machine that installs, in bytes.
@@ -177,7 +177,6 @@ impl Store {
         self.adopt_disk(target, &disk)?;
         let Collected { sources, essential, rest, kernel, .. } = collected;
         let others = essential.iter().chain(rest).filter(|package| *package != kernel);
-        let ours = [include_bytes!("configure.sh"), include_bytes!("install.sh").as_slice(), agent];
         let suite = &sources.suite;
         let manifest = Manifest {
             schema: SCHEMA,
@@ -194,7 +193,7 @@ impl Store {
             packages: [kernel].into_iter().chain(others).cloned().collect(),
             disk: Some(disk),
             built: Some(Built { suite: suite.clone(), packages: build.packages.clone() }),
-            ours: Digest::of(&ours.concat()),
+            ours: super::ours(agent),
             created: now(),
         };
         self.commit(&manifest)?;

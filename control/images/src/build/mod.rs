@@ -30,7 +30,7 @@ mod tree;
 
 use std::path::Path;
 
-use crate::{Arch, Error, Manifest, Progress, Result, Store};
+use crate::{Arch, Digest, Error, Manifest, Progress, Result, Store};
 
 /// What to install.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,6 +136,17 @@ impl Store {
         let collected = self.collect_packages(build, progress)?;
         self.install(build, &collected, agent, installer, progress)
     }
+}
+
+/// The digest of what is ours in an installed system.
+fn ours(agent: &[u8]) -> Digest {
+    let texts = [include_str!("install.sh"), include_str!("configure.sh"), &settings::texts()].concat();
+    Digest::of(&[texts.as_bytes(), agent].concat())
+}
+
+/// Whether what is ours in the installed system `manifest` is of this version.
+pub fn is_current(manifest: &Manifest, agent: &[u8]) -> bool {
+    manifest.ours == ours(agent)
 }
 
 fn check(build: &Build) -> Result<()> {

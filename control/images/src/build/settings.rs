@@ -9,6 +9,24 @@ use super::tree::Tree;
 /// The directory of what only the installation needs.
 pub(crate) const WORK: &str = "ringfence";
 
+/// Files that are the same in every system: path, mode, text.
+const FILES: &[(&str, u32, &str)] = &[
+    ("etc/systemd/network/80-dhcp.network", 0o644, include_str!("root/80-dhcp.network")),
+    ("etc/systemd/system/ringfence-agent.service", 0o644, include_str!("root/ringfence-agent.service")),
+    (
+        "etc/systemd/system/ringfence-host-keys.service",
+        0o644,
+        include_str!("root/ringfence-host-keys.service"),
+    ),
+    ("etc/systemd/system/ringfence-seed.service", 0o644, include_str!("root/ringfence-seed.service")),
+    ("usr/lib/ringfence/seed", 0o755, include_str!("root/seed.sh")),
+];
+
+/// The texts of all of them.
+pub(super) fn texts() -> String {
+    FILES.iter().map(|(_, _, text)| *text).collect()
+}
+
 /// What makes this system this one.
 #[derive(Debug)]
 pub(crate) struct Settings<'a> {
@@ -41,27 +59,15 @@ impl Settings<'_> {
             ("etc/default/locale", "LANG=C.UTF-8\n".to_owned()),
             ("etc/apt/sources.list", sources.list()),
             ("etc/apt/apt.conf.d/80ringfence", conf(proxies)),
-            ("etc/systemd/network/80-dhcp.network", include_str!("root/80-dhcp.network").to_owned()),
-            (
-                "etc/systemd/system/ringfence-host-keys.service",
-                include_str!("root/ringfence-host-keys.service").to_owned(),
-            ),
-            (
-                "etc/systemd/system/ringfence-agent.service",
-                include_str!("root/ringfence-agent.service").to_owned(),
-            ),
-            (
-                "etc/systemd/system/ringfence-seed.service",
-                include_str!("root/ringfence-seed.service").to_owned(),
-            ),
             ("ringfence/configure", include_str!("configure.sh").to_owned()),
             ("ringfence/requested", requested.join("\n") + "\n"),
         ];
         for (path, text) in texts {
             tree.file(path, 0o644, text.len() as u64, text.as_bytes())?;
         }
-        let seed = include_str!("root/seed.sh");
-        tree.file("usr/lib/ringfence/seed", 0o755, seed.len() as u64, seed.as_bytes())?;
+        for (path, mode, text) in FILES {
+            tree.file(path, *mode, text.len() as u64, text.as_bytes())?;
+        }
         tree.file("usr/lib/ringfence/agent", 0o755, agent.len() as u64, *agent)
     }
 }

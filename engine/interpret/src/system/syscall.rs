@@ -35,15 +35,17 @@ impl Cpu {
 
     /// Loads CS and SS as SYSCALL or (`user`) 64-bit SYSRET does: an engine on top has executed one.
     pub(crate) fn after_fast_call(&mut self, user: bool) {
-        let star = self.state.msrs.star;
-        if user {
-            let base = (star >> 48) as u16;
-            self.load_flat(base.wrapping_add(16), base.wrapping_add(8), 3, access::LONG);
-        } else {
-            let cs = (star >> 32) as u16;
-            self.load_flat(cs, cs.wrapping_add(8), 0, access::LONG);
-        }
+        let [cs, ss] = self.fast_call_selectors(user);
+        self.load_flat(cs, ss, if user { 3 } else { 0 }, access::LONG);
         self.refresh();
+    }
+
+    /// The selectors of CS and SS after SYSCALL or (`user`) 64-bit SYSRET.
+    pub(crate) fn fast_call_selectors(&self, user: bool) -> [u16; 2] {
+        let star = self.state.msrs.star;
+        let (base, level) = if user { ((star >> 48) as u16, 3) } else { ((star >> 32) as u16, 0) };
+        let cs = if user { base.wrapping_add(16) } else { base };
+        [cs, base.wrapping_add(8)].map(|selector| selector & !RPL | level)
     }
 }
 

@@ -13,6 +13,8 @@ use crate::frame::at;
 
 const RCX: u8 = 1;
 const R11: u8 = 11;
+/// CS among the selectors of the frame; SS is the next.
+const CODE_SELECTOR: i32 = 4;
 const ZERO: u8 = 4;
 const NOT_ZERO: u8 = 5;
 
@@ -43,6 +45,7 @@ impl Emitter<'_> {
         self.asm.store_frame_imm(at!(interrupts), 0);
         self.asm.store_frame_imm(at!(ac), 0);
         self.asm.store_frame_imm(at!(user), 0);
+        self.switch_selectors(false);
         self.asm.store_frame_imm(at!(switched), 1);
         self.asm.load_frame(A, at!(views));
         self.switch_context();
@@ -83,6 +86,7 @@ impl Emitter<'_> {
         self.asm.store_frame_imm(at!(system_flags), flags::RESERVED_ONE as u32);
         self.asm.store_frame_imm(at!(ac), 0);
         self.asm.store_frame_imm(at!(user), 1);
+        self.switch_selectors(true);
         self.asm.store_frame_imm(at!(switched), 1);
         self.asm.load_frame(A, at!(user_view));
         self.switch_context();
@@ -92,5 +96,13 @@ impl Emitter<'_> {
         self.restore_c();
         self.jump_indirect(key);
         Next::End
+    }
+
+    /// CS and SS are now what SYSCALL or SYSRET has loaded. Uses B.
+    fn switch_selectors(&mut self, user: bool) {
+        for n in 0..2 {
+            self.asm.load_frame(B, at!(call_selectors) + 16 * i32::from(user) + 8 * n);
+            self.asm.store_frame(at!(selectors) + 8 * (CODE_SELECTOR + n), B);
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What kernels ask the CPU all the time and what needs no answer from outside: RDTSC, RDTSCP, RDPID, the selectors of data
+//! What kernels ask the CPU all the time and what needs no answer from outside: RDTSC, RDTSCP, RDPID, the selectors of
 //! segments, the bases of FS and GS, CR2 and CR3.
 //!
 //! All of it is words of the frame, which Rust fills in when translated code is entered. The time-stamp counter is the
@@ -122,13 +122,15 @@ impl Emitter<'_> {
         Next::Following
     }
 
-    /// MOV from ES, DS, FS or GS to a register. CS and SS change with SYSCALL and SYSRET, which keep no selectors.
+    /// MOV from a segment register to a general one.
     fn read_selector(&mut self, instruction: &Instruction, register: Register) -> Next {
         let field = match register {
             Register::ES => at!(selectors),
             Register::DS => at!(selectors) + 8,
             Register::FS => at!(selectors) + 16,
             Register::GS => at!(selectors) + 24,
+            Register::CS => at!(selectors) + 32,
+            Register::SS => at!(selectors) + 40,
             _ => return Next::Interpret,
         };
         if instruction.op0_kind() != OpKind::Register {

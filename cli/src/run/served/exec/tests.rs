@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use crossbeam_channel::unbounded;
 
 use super::*;
-use crate::channel::User;
+use crate::channel::News;
 
 const ID: SessionId = SessionId(4);
 
@@ -14,14 +14,14 @@ fn carried(story: impl FnOnce(Connection, Sender<Reply>, Receiver<Request>)) -> 
     let (near, far) = UnixStream::pair().unwrap();
     let (say, replies) = unbounded();
     let (requests, heard) = unbounded();
-    let (users, left) = unbounded();
-    let line = Line { id: ID, replies, requests, users };
+    let (news, left) = unbounded();
+    let line = Line { id: ID, replies, requests, news };
     let exec = Exec { argv: vec![Word::Text("true".into())], env: vec![], directory: None, terminal: None };
     let command = command(exec).unwrap();
     let carrier = thread::spawn(move || carry(&line, command, Connection::new(far).unwrap()));
     story(Connection::new(near).unwrap(), say, heard);
     carrier.join().unwrap();
-    matches!(left.try_recv(), Ok(User::Goes(ID)))
+    matches!(left.try_recv(), Ok(News::Goes(ID)))
 }
 
 fn started(say: &Sender<Reply>, heard: &Receiver<Request>) {

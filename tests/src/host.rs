@@ -1,0 +1,86 @@
+//! What a process holds of the host's.
+
+use std::fs;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// Counts of a process's things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holdings {
+    /// Open descriptors.
+    pub descriptors: usize,
+    /// Threads.
+    pub threads: usize,
+    /// Mappings that have a name: of files, rings, shared memory. Those without are allocators' and translators'.
+    pub mappings: usize,
+    /// Resident memory, in bytes.
+    pub resident: u64,
+}
+
+impl Holdings {
+    /// Those of this very process.
+    ///
+    /// # Errors
+    /// Where there is no `/proc` (proc(5)).
+    pub fn own() -> Result<Self> {
+        let here = PathBuf::from("/proc/self");
+        let entries = |name: &str| -> Result<usize> { Ok(fs::read_dir(here.join(name))?.count()) };
+        let pages: u64 = fs::read_to_string(here.join("statm"))?
+            .split(' ')
+            .nth(1)
+            .context("statm has no second number")?
+            .parse()?;
+        Ok(Self {
+            // One of them is for the counting.
+            descriptors: entries("fd")? - 1,
+            threads: entries("task")?,
+            mappings: fs::read_to_string(here.join("maps"))?.lines().filter(|line| has_name(line)).count(),
+            resident: pages * 4096,
+        })
+    }
+
+    /// Waits until this process holds no more than this, and at most so many bytes more of memory.
+    ///
+    /// # Errors
+    /// Where it goes on holding more.
+    pub fn come_back(&self, bytes: u64) -> Result<()> {
+        let until = Instant::now() + Duration::from_secs(30);
+        loop {
+            let now = Self::own()?;
+            if now.descriptors <= self.descriptors
+                && now.threads <= self.threads
+                && now.mappings <= self.mappings
+                && now.resident <= self.resident + bytes
+            {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                bail!("something is left: {self:?} became {now:?}");
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// A line of `/proc/PID/maps`: the sixth word is the name.
+fn has_name(line: &str) -> bool {
+    line.split_ascii_whitespace().nth(5).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_opened_is_counted() {
+        let before = Holdings::own().unwrap();
+        let files: Vec<_> = (0..100).map(|_| fs::File::open("/dev/null").unwrap()).collect();
+        let after = Holdings::own().unwrap();
+        assert!(after.descriptors >= before.descriptors + 90, "{before:?} {after:?}");
+        assert!(after.threads > 0 && after.mappings > 10 && after.resident > 1 << 20);
+        drop(files);
+    }
+}
