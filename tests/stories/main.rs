@@ -22,6 +22,8 @@ mod mirrors;
 mod mistakes;
 mod networks;
 mod selftests;
+mod shares;
+mod vsock;
 
 use std::process::ExitCode;
 
@@ -45,6 +47,8 @@ const STORIES: &[&[Story]] = &[
     installed::STORIES,
     life::STORIES,
     networks::STORIES,
+    shares::STORIES,
+    vsock::STORIES,
 ];
 
 fn main() -> ExitCode {

@@ -33,6 +33,7 @@ pub use spec::{Spec, SpecError};
 
 use greeting::Greeting;
 use socket::Socket;
+pub use socket::SocketFile;
 
 /// Streams at the same time: more than the front has connections.
 const MOST: usize = 320;
@@ -85,6 +86,11 @@ impl Unix {
             greeters: VecDeque::new(),
             starved: false,
         })
+    }
+
+    /// The file at the path.
+    pub fn file(&self) -> SocketFile {
+        self.socket.file()
     }
 
     fn add(&mut self, socket: UnixStream, greets: bool) -> Option<Stream> {

@@ -21,9 +21,16 @@ const SUFFIX: usize = 11;
 #[derive(Debug)]
 pub struct Socket {
     listener: UnixListener,
+    file: SocketFile,
+}
+
+/// The file of a socket that listens, which goes when the first of these does: a process that is about to end may have no
+/// time to wait for the device.
+#[derive(Clone, Debug)]
+pub struct SocketFile {
     path: PathBuf,
-    /// The file's device and inode: another that has its name meanwhile is not ours to remove.
-    file: (u64, u64),
+    /// Device and inode: another that has its name meanwhile is not ours to remove.
+    identity: (u64, u64),
 }
 
 impl Socket {
@@ -43,7 +50,13 @@ impl Socket {
         fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(bind)?;
         listener.set_nonblocking(true).map_err(bind)?;
         let found = fs::symlink_metadata(path).map_err(bind)?;
-        Ok(Self { listener, path: path.to_owned(), file: (found.dev(), found.ino()) })
+        let file = SocketFile { path: path.to_owned(), identity: (found.dev(), found.ino()) };
+        Ok(Self { listener, file })
+    }
+
+    /// Its file.
+    pub fn file(&self) -> SocketFile {
+        self.file.clone()
     }
 
     /// Lets the next one in, if somebody waits.
@@ -60,10 +73,10 @@ impl AsFd for Socket {
     }
 }
 
-impl Drop for Socket {
+impl Drop for SocketFile {
     fn drop(&mut self) {
         let found = fs::symlink_metadata(&self.path).map(|found| (found.dev(), found.ino()));
-        if found.is_ok_and(|found| found == self.file) {
+        if found.is_ok_and(|found| found == self.identity) {
             // What cannot be removed is replaced by the next machine there.
             let _ = fs::remove_file(&self.path);
         }

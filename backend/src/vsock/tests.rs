@@ -58,6 +58,9 @@ fn the_host_connects_to_a_port_of_the_guests() {
     assert_eq!(unix.read(stream, &mut bytes), Err(Broken));
     drop(unix);
     assert!(!path.exists(), "the socket goes with the machine");
+    let unix = Unix::new(&path).unwrap();
+    drop(unix.file());
+    assert!(!path.exists(), "or before it");
 }
 
 #[test]

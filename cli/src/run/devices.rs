@@ -8,7 +8,7 @@ use virtio::{Balloon, BalloonHandle, Blk, Console, Net, Port, Rng, VirtioPci};
 
 use super::image_disk::ImageDisk;
 use super::served::Fitting;
-use super::sharing::{self, Shared};
+use super::sharing::Shared;
 use crate::args::RunArgs;
 use crate::failure::Failure;
 use crate::message;
@@ -21,6 +21,7 @@ use crate::message;
 pub fn fittings(
     args: &RunArgs,
     own: &[ImageDisk],
+    shared: Vec<Shared>,
     agent: Port,
 ) -> Result<(Vec<Fitting>, Option<BalloonHandle>), Failure> {
     let mut fittings = Vec::new();
@@ -38,7 +39,7 @@ pub fn fittings(
         let fitting = |plug| Fitting { id: None, kind: DeviceKind::Net, backing: spec.to_string(), plug };
         fittings.extend(network(args, number)?.map(fitting));
     }
-    for Shared { id, backing, plug } in sharing::devices(&args.sharing)? {
+    for Shared { id, backing, plug } in shared {
         fittings.push(Fitting { id, kind: DeviceKind::Other, backing, plug });
     }
     let other = |id, backing: &str, plug| Fitting {

@@ -78,7 +78,8 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     let Plan { name, config, images, disks, way, has_agent } = plan::plan(args)?;
     let interactive = is_interactive(&way) && !args.detach;
     let (port, wire) = AgentPort::open().map_err(cannot("make a port for the guest's agent"))?;
-    let (fittings, balloon) = devices::fittings(args, &disks, port)?;
+    let (shared, _file) = sharing::open(&args.sharing)?;
+    let (fittings, balloon) = devices::fittings(args, &disks, shared, port)?;
     let (plugs, layout) = Layout::of(fittings);
     let again = may_reboot(args, &way, &name).then(|| images.clone());
     let log = open_log(args, &name)?;

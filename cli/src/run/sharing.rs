@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use backend::share::Share;
-use backend::vsock::Unix;
+use backend::vsock::{SocketFile, Unix};
 use machine::pci::Plug;
 use virtio::VirtioPci;
 
@@ -20,11 +20,12 @@ pub struct Shared {
     pub plug: Plug,
 }
 
-/// The devices: directories as the command line has them, then the sockets.
+/// The devices, directories as the command line has them and then the sockets; and the file of these, to be kept as
+/// long as the run.
 ///
 /// # Errors
 /// What cannot be shared.
-pub fn devices(args: &SharingArgs) -> Result<Vec<Shared>, Failure> {
+pub fn open(args: &SharingArgs) -> Result<(Vec<Shared>, Option<SocketFile>), Failure> {
     let mut tags = BTreeSet::new();
     let mut devices = Vec::new();
     for spec in &args.share {
@@ -36,14 +37,13 @@ pub fn devices(args: &SharingArgs) -> Result<Vec<Shared>, Failure> {
         let backing = spec.path.display().to_string();
         devices.push(Shared { id: None, backing, plug: VirtioPci::plug(front) });
     }
+    let mut file = None;
     if let Some(spec) = &args.vsock {
         let backing = spec.path.display().to_string();
-        let front = virtio::Vsock::new(
-            Box::new(Unix::new(&spec.path)?),
-            spec.cid,
-            format!("the sockets at {backing}"),
-        );
+        let sockets = Unix::new(&spec.path)?;
+        file = Some(sockets.file());
+        let front = virtio::Vsock::new(Box::new(sockets), spec.cid, format!("the sockets at {backing}"));
         devices.push(Shared { id: Some("vsock"), backing, plug: VirtioPci::plug(front) });
     }
-    Ok(devices)
+    Ok((devices, file))
 }

@@ -10,6 +10,7 @@ mod disks;
 mod frames;
 mod interpreter;
 mod loaders;
+mod share;
 mod translator;
 mod virtio;
 
@@ -23,6 +24,7 @@ pub use disks::TARGET as DISKS;
 pub use frames::TARGET as FRAMES;
 pub use interpreter::TARGET as INTERPRETER;
 pub use loaders::TARGET as LOADERS;
+pub use share::TARGET as SHARE;
 pub use translator::TARGET as TRANSLATOR;
 pub use virtio::TARGET as VIRTIO;
 

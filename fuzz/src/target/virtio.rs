@@ -3,9 +3,11 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-use ::virtio::back::{Block, Completion, Facts, Op, Request, SECTOR};
-use ::virtio::{Balloon, Blk, Console, Device, Port, Rng, VirtioPci, back};
-use base::{Bell, GuestMemory, GuestPhys, VirtualClock};
+use ::virtio::back::{
+    Block, Broken, Completion, Facts, Heard, Op, Request, SECTOR, ShareReply, ShareRequest, Stream, VsockNews,
+};
+use ::virtio::{Balloon, Blk, Console, Device, Port, Rng, Share, VirtioPci, Vsock, back};
+use base::{Bell, GuestMemory, GuestPhys, Record, RestoreError, VirtualClock};
 use engine::{Attention, Width};
 use machine::board::{Equipment, Mainboard};
 use machine::pci::{PciFunction, Plug, Slot, Space};
@@ -82,6 +84,102 @@ impl back::Console for Echo {
     }
 }
 
+/// Streams that say back what they hear, as much as their buffers hold. Whoever is called calls back.
+struct Echoes(Vec<Option<Vec<u8>>>, Vec<VsockNews>, Bell);
+
+impl Echoes {
+    fn add(&mut self) -> Option<Stream> {
+        self.0.push(Some(Vec::new()));
+        Some(self.0.len() - 1)
+    }
+
+    fn tell(&mut self, news: VsockNews) {
+        self.1.push(news);
+        self.2.ring();
+    }
+}
+
+impl back::Vsock for Echoes {
+    fn connect(&mut self, port: u32) -> Option<Stream> {
+        if port == 9 {
+            return None;
+        }
+        if let Some(stream) = self.add() {
+            self.tell(VsockNews::Incoming { stream, port });
+        }
+        self.add()
+    }
+    fn accept(&mut self, stream: Stream, _: u32) {
+        self.tell(VsockNews::Gone(stream));
+    }
+    fn read(&mut self, stream: Stream, into: &mut [u8]) -> Result<Heard, Broken> {
+        let bytes = self.0[stream].as_mut().expect("it is open");
+        let len = into.len().min(bytes.len());
+        into.iter_mut().zip(bytes.drain(..len)).for_each(|(to, from)| *to = from);
+        if stream % 7 == 6 {
+            return Err(Broken);
+        }
+        Ok(if len == 0 { Heard::Nothing } else { Heard::Bytes(len) })
+    }
+    fn write(&mut self, stream: Stream, bytes: &[u8]) -> Result<usize, Broken> {
+        let held = self.0[stream].as_mut().expect("it is open");
+        let taken = bytes.len().min(300 - held.len());
+        held.extend(&bytes[..taken]);
+        self.tell(VsockNews::Readable(stream));
+        self.tell(VsockNews::Writable(stream));
+        if stream % 5 == 4 { Err(Broken) } else { Ok(taken) }
+    }
+    fn end(&mut self, stream: Stream) {
+        self.tell(VsockNews::Gone(stream));
+    }
+    fn close(&mut self, stream: Stream) {
+        assert!(self.0[stream].take().is_some(), "it was closed before");
+    }
+    fn news(&mut self, into: &mut Vec<VsockNews>) {
+        self.2.answer();
+        into.append(&mut self.1);
+    }
+    fn wake(&self) -> BorrowedFd<'_> {
+        self.2.as_fd()
+    }
+}
+
+/// A shared directory that says back what it hears.
+struct Mirror(Vec<ShareReply>, Bell);
+
+impl back::Share for Mirror {
+    fn tag(&self) -> &str {
+        "mirror"
+    }
+    fn submit(&mut self, request: ShareRequest) {
+        let ShareRequest { tag, message, reply } = request;
+        assert!((40..2 << 20).contains(&message.len()));
+        let mut bytes = vec![0; message.len().min(reply.len()) as usize];
+        message.read(0, &mut bytes);
+        self.0.push(ShareReply { tag, written: reply.write(0, &bytes) as u32 });
+        self.1.ring();
+    }
+    fn complete(&mut self, into: &mut Vec<ShareReply>) {
+        self.1.answer();
+        into.append(&mut self.0);
+    }
+    fn wake(&self) -> BorrowedFd<'_> {
+        self.1.as_fd()
+    }
+    fn reset(&mut self) {
+        assert!(self.0.is_empty(), "a request is under way");
+    }
+    fn save(&self) -> Record {
+        Record { kind: "mirror".to_owned(), version: 1, payload: Vec::new() }
+    }
+    fn restore(&mut self, _: &Record) -> Result<(), RestoreError> {
+        Ok(())
+    }
+}
+
+/// How many fronts there are.
+const FRONTS: usize = 6;
+
 fn device(which: usize) -> Box<dyn Device> {
     let bell = || Bell::new().expect("the host has descriptors");
     let echo = || Box::new(Echo(Vec::new(), bell()));
@@ -89,6 +187,8 @@ fn device(which: usize) -> Box<dyn Device> {
         0 => Box::new(Blk::new(Box::new(Ram(vec![0; 16 << 10], Vec::new(), bell())), 2, "the disk")),
         1 => Box::new(Console::new(vec![Port::terminal(echo()), Port::channel(echo(), "channel")])),
         2 => Box::new(Balloon::new().expect("the host has descriptors").0),
+        3 => Box::new(Vsock::new(Box::new(Echoes(Vec::new(), Vec::new(), bell())), 3, "the sockets")),
+        4 => Box::new(Share::new(Box::new(Mirror(Vec::new(), bell())), 2, "the share")),
         _ => Box::new(Rng::default()),
     }
 }
@@ -233,7 +333,7 @@ impl Stage {
 
 fn run(input: &[u8]) {
     let mut script = Source::new(input);
-    let which = script.below(4);
+    let which = script.below(FRONTS);
     let stage = Stage::new(which);
     stage.start(0);
     while !script.is_empty() {
@@ -260,5 +360,7 @@ fn seeds() -> Vec<Vec<u8>> {
     let noise = (0..300u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 21) as u8);
     let chains =
         (0..8u8).flat_map(|queue| [1, queue, 6, 2, 0, 4, 0, 0, 0, 0, 1, 4, 1, 0, 2, 0, 1, 4, 2, 0, 1, 0, 1]);
-    (0..4u8).map(|which| [which].into_iter().chain(chains.clone()).chain(noise.clone()).collect()).collect()
+    (0..FRONTS as u8)
+        .map(|which| [which].into_iter().chain(chains.clone()).chain(noise.clone()).collect())
+        .collect()
 }

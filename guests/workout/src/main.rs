@@ -10,6 +10,8 @@
 //! wrong value says FAIL, and the program exits with 1. It needs a kernel with `/proc` and `/dev/shm` or
 //! `memfd`, no files, and no network.
 //!
+//! With `--vsock` it is a pipe to a socket instead, for tests of these.
+//!
 //! It runs on the plainest x86-64 processor. Where it tries instructions that not all have, it prints what
 //! they should give in any case, and where they are there they have to give just that.
 
@@ -17,6 +19,7 @@ use std::env;
 use std::io;
 use std::process::ExitCode;
 
+mod access;
 mod child;
 mod compute;
 mod digest;
@@ -32,6 +35,7 @@ mod stress;
 mod threads;
 mod time;
 mod trap;
+mod vsock;
 
 use report::Report;
 
@@ -70,6 +74,11 @@ fn main() -> ExitCode {
         && flag == fork::EXECUTED
     {
         return fork::executed(rest);
+    }
+    if let [flag, rest @ ..] = &arguments[..]
+        && flag == vsock::FLAG
+    {
+        return vsock::run(rest);
     }
     match parse(&arguments) {
         Ok((families, scale)) => work(&families, &scale),

@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::SeqCst};
 use nix::libc::{self, c_int, c_void, siginfo_t, ucontext_t};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
+use crate::access;
+
 /// What a fault was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trap {
@@ -107,19 +109,7 @@ pub fn attempt(body: impl FnOnce()) -> Option<Trap> {
 /// The trap, where that is not allowed.
 pub fn read(address: usize) -> Result<u64, Trap> {
     let mut value = 0;
-    let trap = attempt(|| {
-        // SAFETY: a load changes nothing, and a fault of it ends at the label.
-        unsafe {
-            asm!(
-                "lea r10, [rip + 2f]",
-                "mov {value}, qword ptr [{address}]",
-                "2:",
-                address = in(reg) address,
-                value = inout(reg) value,
-                out("r10") _,
-            );
-        }
-    });
+    let trap = attempt(|| value = access::load(address).unwrap_or_default());
     trap.map_or(Ok(value), Err)
 }
 
@@ -132,17 +122,8 @@ pub fn read(address: usize) -> Result<u64, Trap> {
 /// The trap, where that is not allowed.
 pub unsafe fn write(address: usize, value: u64) -> Result<(), Trap> {
     let trap = attempt(|| {
-        // SAFETY: as the caller promises; a fault ends at the label.
-        unsafe {
-            asm!(
-                "lea r10, [rip + 2f]",
-                "mov qword ptr [{address}], {value}",
-                "2:",
-                address = in(reg) address,
-                value = in(reg) value,
-                out("r10") _,
-            );
-        }
+        // SAFETY: as the caller promises.
+        unsafe { access::store(address, value) };
     });
     trap.map_or(Ok(()), Err)
 }

@@ -1,11 +1,12 @@
 //! All fronts, each with a back-end that does as little as possible.
 
 use ringfence_virtio::back::Offloads;
-use ringfence_virtio::{Balloon, Blk, Console, Device, Net, Port, Rng, Vsock};
+use ringfence_virtio::{Balloon, Blk, Console, Device, Net, Port, Rng, Share, Vsock};
 
 use crate::cable::Cable;
 use crate::console::Pipe;
 use crate::disk::RamDisk;
+use crate::share::Mirror;
 use crate::socket::Host;
 
 pub type Make = fn() -> Box<dyn Device>;
@@ -20,5 +21,6 @@ pub const FRONTS: &[(&str, Make)] = &[
         Box::new(Console::new(vec![Port::terminal(Box::new(Pipe::default())), channel]))
     }),
     ("rng", || Box::new(Rng::default())),
+    ("share", || Box::new(Share::new(Box::new(Mirror::default()), 2, "a share"))),
     ("vsock", || Box::new(Vsock::new(Box::new(Host::default()), 3, "sockets"))),
 ];

@@ -12,4 +12,5 @@ mod negotiation;
 mod requests;
 mod rng;
 mod saved;
+mod share;
 mod socket;

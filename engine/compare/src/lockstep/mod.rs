@@ -172,7 +172,9 @@ impl Pair {
         let complaint = self.replayer.complaint();
         let same_exit = std::mem::discriminant(&exit) == std::mem::discriminant(&other);
         if differences.is_empty() && complaint.is_none() && (same_exit || other == Exit::Budget) {
-            return Ok(exit);
+            // An interrupt that was announced while none is let through is not announced again.
+            let wakes = self.leader.state().rflags & flags::IF != 0 && self.recorder.board_waits();
+            return Ok(if exit == Exit::Halted && wakes { Exit::Budget } else { exit });
         }
         Ok(Exit::Shutdown(self.report(&before, &[exit, other], &differences, complaint)))
     }

@@ -1,17 +1,15 @@
-//! Loads and stores that may fault, on any thread.
-//!
-//! An access that dares to fault says so by a number in R11 and by the address of its end in R10; the handler sees that in the saved
-//! registers, clears R11 and goes on at the end. So it keeps nothing, and many threads may fault at once.
+//! The handler for [accesses](crate::access) that may fault, on any thread: it sees in the saved registers that the access
+//! dares to, clears R11 and goes on at its end.
 
 #![allow(unsafe_code)] // faults on purpose
 
-use std::arch::asm;
 use std::io;
 
 use nix::libc::{self, c_int, c_void, siginfo_t, ucontext_t};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
-const DARING: i64 = 0x5afe_7070_5afe_7070;
+use crate::access::DARING;
+pub use crate::access::{load, store};
 
 /// The handler is there while this lives.
 pub struct Faults(SigAction);
@@ -44,43 +42,4 @@ extern "C" fn handle(signal: c_int, _: *mut siginfo_t, context: *mut c_void) {
     // A mistake of this program: the default action reports it when we return to it.
     // SAFETY: restores the default action of a signal, which is async-signal-safe.
     unsafe { libc::signal(signal, libc::SIG_DFL) };
-}
-
-/// Reads eight bytes; `None` where that faults.
-pub fn load(address: usize) -> Option<u64> {
-    let (mut value, mut daring) = (0_u64, DARING);
-    // SAFETY: a load changes nothing, and a fault of it ends at the label.
-    unsafe {
-        asm!(
-            "lea r10, [rip + 2f]",
-            "mov {value}, qword ptr [{address}]",
-            "2:",
-            address = in(reg) address,
-            value = inout(reg) value,
-            out("r10") _,
-            inout("r11") daring,
-        );
-    }
-    (daring == DARING).then_some(value)
-}
-
-/// Writes eight bytes; false where that faults.
-///
-/// # Safety
-/// If the address is mapped for writing, nobody relies on what is there.
-pub unsafe fn store(address: usize, value: u64) -> bool {
-    let mut daring = DARING;
-    // SAFETY: as the caller promises; a fault ends at the label.
-    unsafe {
-        asm!(
-            "lea r10, [rip + 2f]",
-            "mov qword ptr [{address}], {value}",
-            "2:",
-            address = in(reg) address,
-            value = in(reg) value,
-            out("r10") _,
-            inout("r11") daring,
-        );
-    }
-    daring == DARING
 }
