@@ -1,5 +1,5 @@
-//! When a program is worth a mirror: it has run for some milliseconds in which little happened that would stop one. And when it was
-//! not worth it: most of the time went into stops.
+//! When a program is worth a mirror: it was found running twice after milliseconds in which little happened that would stop one. And
+//! when it was not worth it: most of the time went into stops.
 
 use rustc_hash::FxHashMap;
 
@@ -8,7 +8,7 @@ const APART: u64 = 1 << 16;
 /// Samples in less than so many ticks are no samples.
 const SHORTEST: u64 = 1 << 20;
 /// Samples in a row that show a program that computes.
-const PATIENCE: u32 = 2;
+const PATIENCE: u8 = 2;
 /// The weight of stops after which a mirror is judged.
 const TRIAL: u64 = 256;
 /// Nanoseconds that the mirror's process must have been busy for each stop of full weight.
@@ -42,6 +42,8 @@ pub(crate) struct Sample {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Record {
+    /// Samples of late in which it has computed.
+    heat: u8,
     /// Not before this time.
     rests_until: u64,
     rest: u64,
@@ -51,7 +53,6 @@ struct Record {
 #[derive(Debug, Default)]
 pub(crate) struct Policy {
     last: Option<Sample>,
-    heat: u32,
     records: FxHashMap<u64, Record>,
 }
 
@@ -65,25 +66,32 @@ pub(crate) struct Account {
 }
 
 impl Policy {
-    /// Takes a look. True if the program should get a mirror now.
+    /// Takes a look. True if the program should get a mirror now. What has happened since the last look counts for whoever is found
+    /// now: the guest's kernel changes programs when it has interrupted one, which is when we look.
     pub fn look(&mut self, sample: Sample) -> bool {
         let Some(last) = self.last else {
             self.last = Some(sample);
             return false;
         };
         let passed = sample.now.wrapping_sub(last.now);
-        if passed < SHORTEST && last.root == sample.root {
+        if passed < SHORTEST {
             return false;
         }
         self.last = Some(sample);
         let cost = sample.events.wrapping_sub(last.events).saturating_mul(APART);
-        if last.root != sample.root || cost > passed {
-            self.heat = 0;
-            return false;
+        let record = self.record(sample.root, sample.now);
+        record.heat = if cost > passed { 0 } else { record.heat.saturating_add(1) };
+        record.heat >= PATIENCE && sample.now >= record.rests_until
+    }
+
+    fn record(&mut self, root: u64, now: u64) -> &mut Record {
+        if self.records.len() >= MOST && !self.records.contains_key(&root) {
+            self.records.retain(|_, record| record.rests_until > now);
+            if self.records.len() >= MOST {
+                self.records.clear();
+            }
         }
-        self.heat += 1;
-        let rests = self.records.get(&sample.root).is_some_and(|record| sample.now < record.rests_until);
-        self.heat >= PATIENCE && !rests
+        self.records.entry(root).or_default()
     }
 
     /// Judges a mirror by its account, if that is long enough. `busy` gives for how long its process has been busy. False if it
@@ -107,16 +115,10 @@ impl Policy {
 
     /// A mirror is not worth it, or could not be made.
     pub fn reject(&mut self, root: u64, now: u64) {
-        if self.records.len() >= MOST {
-            self.records.retain(|_, record| record.rests_until > now);
-        }
-        if self.records.len() >= MOST {
-            self.records.clear();
-        }
-        let record = self.records.entry(root).or_default();
+        let record = self.record(root, now);
         record.rest = (2 * record.rest).clamp(REST.0, REST.1);
         record.rests_until = now + record.rest;
-        self.heat = 0;
+        record.heat = 0;
     }
 }
 

@@ -39,8 +39,8 @@ const TEST: Duration = Duration::from_millis(10);
 pub(super) struct Mirrors {
     list: Vec<Mirror>,
     policy: Policy,
-    /// The address space whose user code runs in a mirror when it is quiet.
-    active: Option<Active>,
+    /// The address spaces whose user code runs in a mirror when it is quiet.
+    active: Vec<Active>,
     /// Makes code in the shadow map come back to us.
     alarm: Option<Alarm>,
     /// The host does not let us.
@@ -82,7 +82,15 @@ impl Mirrors {
 
     /// Does user code of this address space run in a mirror?
     pub fn is_active(&self, root: u64) -> bool {
-        self.always || self.active.is_some_and(|active| active.root == root)
+        self.always || self.active.iter().any(|active| active.root == root)
+    }
+
+    fn active(&mut self, root: u64) -> Option<&mut Active> {
+        self.active.iter_mut().find(|active| active.root == root)
+    }
+
+    fn end(&mut self, root: u64) {
+        self.active.retain(|active| active.root != root);
     }
 
     /// Ends what asks for attention from another thread.
@@ -122,7 +130,9 @@ impl Translated {
         let now = ticks();
         if self.mirrors.policy.look(Sample { root, now, events: self.tier.statistics().exceptions + calls }) {
             let account = Account::default();
-            self.mirrors.active = Some(Active { root, account, asked: now, calls, left: now, stretch: 0 });
+            let active = Active { root, account, asked: now, calls, left: now, stretch: 0 };
+            self.mirrors.active.insert(0, active);
+            self.mirrors.active.truncate(MOST);
         }
     }
 
@@ -135,7 +145,8 @@ impl Translated {
             self.mirrors.alarm.iter().for_each(|alarm| alarm.set(TEST));
             return true;
         }
-        let Some(active) = &mut self.mirrors.active else { return false };
+        let root = self.tier.root();
+        let Some(active) = self.mirrors.active(root) else { return false };
         if asked || active.calls != calls {
             (active.asked, active.calls) = (now, calls);
             if std::mem::take(&mut active.stretch) >= LONG {
@@ -146,7 +157,7 @@ impl Translated {
             return true;
         }
         if now.wrapping_sub(active.left) >= NEVER {
-            self.mirrors.active = None;
+            self.mirrors.end(root);
         } else if let Some(alarm) = &self.mirrors.alarm {
             alarm.set(MOMENT);
         }
@@ -237,25 +248,27 @@ impl Translated {
     }
 
     fn judge(&mut self, mirror: &Mirror, began: u64) {
-        let (now, Mirrors { policy, active, .. }) = (ticks(), &mut self.mirrors);
-        let Some(account) = active else { return };
-        (account.left, account.stretch) = (now, account.stretch + now.wrapping_sub(began));
-        if !policy.judge(account.root, &mut account.account, now, || mirror.tracee.busy()) {
-            *active = None;
+        let (now, root) = (ticks(), mirror.root);
+        let Mirrors { policy, active, .. } = &mut self.mirrors;
+        let Some(active) = active.iter_mut().find(|active| active.root == root) else { return };
+        (active.left, active.stretch) = (now, active.stretch + now.wrapping_sub(began));
+        if !policy.judge(root, &mut active.account, now, || mirror.tracee.busy()) {
+            self.mirrors.end(root);
             self.counts.mirrors_left += 1;
         }
     }
 
     /// Stops count.
     fn note_stop(&mut self, weight: Weight) {
-        if let Some(active) = &mut self.mirrors.active {
+        let root = self.tier.root();
+        if let Some(active) = self.mirrors.active(root) {
             active.account.weight += weight as u64;
         }
     }
 
     fn give_up(&mut self, root: u64) {
         self.mirrors.policy.reject(root, ticks());
-        self.mirrors.active = None;
+        self.mirrors.end(root);
     }
 
     /// The mirror of an address space, out of the list, or a new one.
@@ -264,10 +277,9 @@ impl Translated {
         if let Some(at) = list.iter().position(|mirror| mirror.root == root) {
             let mirror = list.remove(at);
             if mirror.tracee.is_ours() && mirror.has_its_hole(&self.memory) {
-                if let Some(active) = self.mirrors.active.as_mut().filter(|active| active.account.weight == 0)
-                {
-                    active.account.busy = mirror.tracee.busy();
-                }
+                let busy = mirror.tracee.busy();
+                let fresh = self.mirrors.active(root).filter(|active| active.account.weight == 0);
+                fresh.into_iter().for_each(|active| active.account.busy = busy);
                 return Ok(Some(mirror));
             }
         }
