@@ -79,6 +79,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     let interactive = is_interactive(&way) && !args.detach;
     let (port, wire) = AgentPort::open().map_err(cannot("make a port for the guest's agent"))?;
     let (shared, _file) = sharing::open(&args.sharing)?;
+    let grace = if disks.is_empty() { driver::GRACE } else { driver::ORDERLY };
     let (fittings, balloon) = devices::fittings(args, &disks, shared, port)?;
     let (plugs, layout) = Layout::of(fittings);
     let again = may_reboot(args, &way, &name).then(|| images.clone());
@@ -149,7 +150,8 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     if args.detach {
         background::leave(&machine_name, &name).map_err(cannot("leave the terminal"))?;
     }
-    let finished = Driver::new(guest, user, talk, status, limits).run();
+    let driver = Driver::new(guest, user, talk, status, limits).with_grace(grace);
+    let finished = driver.run();
     drop(server);
     tracing::debug!(?finished, "the run is over");
     if args.stats {
