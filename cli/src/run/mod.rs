@@ -27,6 +27,7 @@ mod served;
 mod sharing;
 mod stats;
 mod status;
+mod stowed;
 mod system;
 mod talk;
 mod vm;
@@ -63,6 +64,7 @@ use serial::SerialTalk;
 use served::{Bay, Identity, Layout, Served};
 use stats::Stats;
 use status::Status;
+use stowed::Stowed;
 use talk::Talk;
 use vm::Machine;
 
@@ -82,7 +84,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     let grace = if disks.is_empty() { driver::GRACE } else { driver::ORDERLY };
     let (fittings, balloon) = devices::fittings(args, &disks, shared, port)?;
     let (plugs, layout) = Layout::of(fittings);
-    let again = may_reboot(args, &way, &name).then(|| images.clone());
+    let again = may_reboot(args, &way, &name).then(|| Stowed::new(&images));
     let log = open_log(args, &name)?;
     let context = Context {
         timeout: args.timeout,
@@ -142,7 +144,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         let view = view.clone();
         Box::new(move || {
             channel.restart();
-            view.restart(&images).map(|()| channel.open())
+            images.images().and_then(|images| view.restart(&images)).map(|()| channel.open())
         })
     });
     let machine_name = served.identity.name.clone();
