@@ -15,7 +15,7 @@ packages=(
 )
 case ${1-} in
     '') ;;
-    --measure) packages+=(qemu-system-x86 user-mode-linux) ;;
+    --measure) packages+=(python3 qemu-system-x86 user-mode-linux) ;;
     *) echo "usage: scripts/setup.sh [--measure]" >&2; exit 2 ;;
 esac
 

@@ -11,6 +11,7 @@ mod memory;
 mod runner;
 mod saved;
 mod scalar;
+mod split;
 mod watch;
 
 pub use address::{GuestPhys, PAGE_SIZE, RamOffset};

@@ -14,7 +14,9 @@
 
 #![allow(unsafe_code)] // owns the mapping; every access below is bounds-checked against it
 
+use std::fs::File;
 use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -24,6 +26,7 @@ use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap};
 use crate::address::{GuestPhys, PAGE_SIZE, RamOffset};
 use crate::buffer::Piece;
 use crate::scalar::Scalar;
+use crate::split::Split;
 use crate::watch::{RegionWatch, Watch};
 
 /// Where the PCI hole begins: 3 GiB.
@@ -55,6 +58,9 @@ pub struct GuestMemory {
     windows: Vec<Window>,
     view: GuestMemoryView,
     watch: Arc<Watch>,
+    /// The file that holds RAM, so that other processes of ours can map it.
+    file: File,
+    split: Split,
 }
 
 // SAFETY: the mapping lives as long as the value and is only accessed through single loads and stores,
@@ -108,16 +114,9 @@ impl GuestMemory {
                 (ram.start, vec![ram])
             }
         };
-        let base = base as *mut libc::c_void;
-        // SAFETY: within the first window, which is ours and which nobody has seen yet.
-        if unsafe { libc::mprotect(base, size as usize, libc::PROT_READ | libc::PROT_WRITE) } != 0 {
-            return Err(host(io::Error::last_os_error()));
-        }
-        // Huge pages halve the cost of a TLB miss; a host without them is merely slower.
-        // SAFETY: advice on the mapping just made.
-        unsafe { libc::madvise(base, size as usize, libc::MADV_HUGEPAGE) };
-        let base =
-            NonNull::new(base.cast::<u8>()).ok_or_else(|| host(io::ErrorKind::AddrNotAvailable.into()))?;
+        let file = ram_file(size).map_err(host)?;
+        let base = map_ram(&file, base, size).map_err(host)?;
+        let base = NonNull::new(base).ok_or_else(|| host(io::ErrorKind::AddrNotAvailable.into()))?;
         let watch = Arc::new(Watch::new((size / PAGE_SIZE) as usize));
         let low = size.min(HOLE_START);
         let mut regions = vec![region(base, 0, low, GuestPhys(0), &watch).map_err(host)?];
@@ -125,7 +124,7 @@ impl GuestMemory {
             regions.push(region(base, low, size - low, GuestPhys(HOLE_END), &watch).map_err(host)?);
         }
         let view = GuestMemoryMmap::from_regions(regions).map_err(|e| host(io::Error::other(e)))?;
-        Ok(Self { base, size, windows, view, watch })
+        Ok(Self { base, size, windows, view, watch, file, split: Split::default() })
     }
 
     /// Bytes of RAM.
@@ -156,6 +155,11 @@ impl GuestMemory {
     /// Where the mapping starts in the host's address space: for engines whose code addresses it directly.
     pub fn host_base(&self) -> NonNull<u8> {
         self.base
+    }
+
+    /// The file that holds RAM, from its start: for processes of ours that map it, too.
+    pub fn file(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 
     /// A host address in the guard behind RAM, with 8 KiB after it where nothing is mapped: engines whose code addresses
@@ -218,6 +222,26 @@ impl GuestMemory {
         // SAFETY: `host` checked the bounds.
         let found = unsafe { T::compare_exchange(self.host(at, T::SIZE), old, new) };
         (found, self.watch.wrote(at, T::SIZE))
+    }
+
+    /// Replaces a value that begins at `first` and ends in the page of `second` by `change` of it, in one piece for all who
+    /// look. `change` may be called several times. Gives the value before and after, and whether cached code was hit.
+    ///
+    /// # Errors
+    /// When the host does not map the two pages side by side; nothing is changed then.
+    pub fn modify_split<T: Scalar>(
+        &self,
+        first: RamOffset,
+        second: RamOffset,
+        change: impl Fn(T) -> T,
+    ) -> io::Result<((T, T), bool)> {
+        let (offset, pages) = (first.0 % PAGE_SIZE, [first.page(), second.page()]);
+        let both = self.split.modify(&self.file, pages, offset, change)?;
+        let here = PAGE_SIZE - offset;
+        let hit = self.watch.wrote(first, here.min(T::SIZE));
+        let beyond = T::SIZE.saturating_sub(here);
+        let start = RamOffset(pages[1] as u64 * PAGE_SIZE);
+        Ok((both, beyond > 0 && self.watch.wrote(start, beyond) || hit))
     }
 
     /// CMPXCHG16B on 16 aligned bytes; as [`GuestMemory::compare_exchange`].
@@ -299,8 +323,8 @@ impl GuestMemory {
         let end = (piece.at.0 + piece.len) / PAGE_SIZE * PAGE_SIZE;
         let Some(len) = end.checked_sub(start).filter(|len| *len > 0) else { return };
         let at = self.host(RamOffset(start), len).cast();
-        // SAFETY: in bounds, whole pages of our own anonymous mapping; nobody holds a reference into them.
-        let given = unsafe { libc::madvise(at, len as usize, libc::MADV_DONTNEED) };
+        // SAFETY: in bounds, whole pages of our own mapping; nobody holds a reference into them.
+        let given = unsafe { libc::madvise(at, len as usize, libc::MADV_REMOVE) };
         if given != 0 {
             // Locked memory, say. The guest counts on zeroes all the same.
             self.fill(RamOffset(start), 0u8, len);
@@ -411,6 +435,34 @@ fn guarded_windows(size: u64) -> Option<(u64, Vec<Window>)> {
     None
 }
 
+/// A file without a name to hold RAM.
+fn ram_file(size: u64) -> io::Result<File> {
+    // SAFETY: the name is a C string; the result is checked.
+    let fd = unsafe { libc::memfd_create(c"ringfence-ram".as_ptr(), libc::MFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a new descriptor that nobody else owns.
+    let file = unsafe { File::from_raw_fd(fd) };
+    file.set_len(size)?;
+    Ok(file)
+}
+
+/// Maps RAM at `base`, which lies in a window of ours that nobody has seen yet.
+fn map_ram(file: &File, base: u64, size: u64) -> io::Result<*mut u8> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_SHARED | libc::MAP_NORESERVE | libc::MAP_FIXED;
+    // SAFETY: replaces a part of our own reservation.
+    let at = unsafe { libc::mmap(base as *mut _, size as usize, protection, flags, file.as_raw_fd(), 0) };
+    if at == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // Huge pages halve the cost of a TLB miss; a host without them is merely slower.
+    // SAFETY: advice on the mapping just made.
+    unsafe { libc::madvise(at, size as usize, libc::MADV_HUGEPAGE) };
+    Ok(at.cast())
+}
+
 fn region(
     base: NonNull<u8>,
     start: u64,
@@ -423,7 +475,7 @@ fn region(
         MmapRegionBuilder::new_with_bitmap(len as usize, RegionWatch::new(Arc::clone(watch), start))
             .with_raw_mmap_pointer(base.as_ptr().add(start as usize))
             .with_mmap_prot(libc::PROT_READ | libc::PROT_WRITE)
-            .with_mmap_flags(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE)
+            .with_mmap_flags(libc::MAP_SHARED | libc::MAP_NORESERVE)
             .build()
     };
     let region = region.map_err(io::Error::other)?;
@@ -449,6 +501,33 @@ mod tests {
         let wide = 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10u128;
         assert_eq!(memory.compare_exchange_16(RamOffset(0x4000), 0, wide).0, 0);
         assert_eq!(memory.compare_exchange_16(RamOffset(0x4000), 1, 2).0, wide);
+    }
+
+    #[test]
+    fn a_value_in_two_pages_is_changed_in_one_piece() {
+        let memory = GuestMemory::new(0x10_0000).unwrap();
+        let (first, second) = (RamOffset(0x5ffd), RamOffset(0x2000));
+        memory.write_at(first, &[1, 2, 3]);
+        memory.write_at(second, &[4, 5, 6]);
+        let add = |old: u32| old.wrapping_add(0x0100_00ff);
+        let (both, _) = memory.modify_split(first, second, add).unwrap();
+        assert_eq!(both, (0x0403_0201, 0x0503_0300));
+        assert_eq!((memory.load::<u16>(RamOffset(0x5ffd)), memory.load::<u16>(second)), (0x0300, 0x0505));
+        std::thread::scope(|scope| {
+            for pages in [[first, second], [RamOffset(0x7ffe), RamOffset(0x2000)]] {
+                let memory = &memory;
+                scope.spawn(move || {
+                    for _ in 0..2000 {
+                        memory
+                            .modify_split(pages[0], pages[1], |old: u64| old.wrapping_add(1 << 40))
+                            .unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(memory.load::<u8>(RamOffset(0x2002)), (6 + 2000 % 256) as u8);
+        memory.watch().cache_code(second, 8);
+        assert!(memory.modify_split(first, second, add).unwrap().1);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use engine::Engine;
 use machine::board::ConsoleInput;
 use machine::pci::Plug;
 use machine::{Images, Outcome, Vm, VmConfig, Wires};
@@ -48,21 +49,28 @@ impl Live {
     /// # Errors
     /// Where the image cannot be had, or the guest does not come to its shell.
     pub fn boot(stage: &Stage, functions: Vec<Plug>) -> Result<Self> {
+        match stage.engine().map(|engine| engine.name) {
+            Some("translate") => Self::boot_on(&translate::Translator, stage.vcpus(), functions),
+            _ => Self::boot_on(&interpret::Interpreter, stage.vcpus(), functions),
+        }
+    }
+
+    /// The same on an engine of one's choice.
+    ///
+    /// # Errors
+    /// As [`Live::boot`].
+    pub fn boot_on(engine: &dyn Engine, vcpus: u32, functions: Vec<Plug>) -> Result<Self> {
         let recipe = images::Recipe::of("debian")?;
         let image = images::Store::open_default()?.ensure(recipe, embedded::AGENT, &mut images::Silent)?;
         // Where there is no channel to the host, the agent gives the console a shell.
         let command_line = format!("{} ringfence.channel=none", image.manifest.command_line);
-        let vcpus = stage.vcpus();
         let config = VmConfig { command_line, vcpus, ..VmConfig::default() };
         let files =
             Images { kernel: image.kernel.into(), initrd: image.initrd.map(Into::into), ..Images::default() };
         let screen = Screen::default();
         let consoles = [Some(Box::new(screen.clone()) as Box<_>), None, None, None];
         let wires = Wires { consoles, functions, ..Wires::default() };
-        let vm = Arc::new(match stage.engine().map(|engine| engine.name) {
-            Some("translate") => Vm::new(config, files, wires, &translate::Translator)?,
-            _ => Vm::new(config, files, wires, &interpret::Interpreter)?,
-        });
+        let vm = Arc::new(Vm::new(config, files, wires, engine)?);
         let keyboard = vm.console_input(0).context("the machine has no serial port")?;
         let thread = std::thread::spawn({
             let vm = Arc::clone(&vm);

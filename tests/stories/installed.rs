@@ -53,7 +53,12 @@ impl Drop for Kept {
 /// Logs in at the console.
 fn log_in(running: Running) -> Result<Running> {
     // Words of the command line that is typed must not look like the answer.
-    running.wait_for_next("login: ")?.types("root\n")?.wait_for_next(":~# ")?.types("echo I am $(id -un)\n")?.wait_for_next("I am root")
+    running
+        .wait_for_next("login: ")?
+        .types("root\n")?
+        .wait_for_next(":~# ")?
+        .types("echo I am $(id -un)\n")?
+        .wait_for_next("I am root")
 }
 
 fn a_debian_from_login_to_power_off(stage: &Stage) -> Result<()> {
@@ -71,7 +76,8 @@ fn a_debian_from_login_to_power_off(stage: &Stage) -> Result<()> {
             .wait_for_next("42 greetings")?
             .types("reboot\n")?
             .wait_for_next("reboot: Restarting system")?;
-        running = log_in(running)?.types("hello -g \"$((6 * 8)) greetings\"\n")?.wait_for_next("48 greetings")?;
+        running =
+            log_in(running)?.types("hello -g \"$((6 * 8)) greetings\"\n")?.wait_for_next("48 greetings")?;
     }
     running.types("poweroff\n")?.wait_for_next("reboot: Power down")?.end()?.exits(0)?;
     Ok(())
@@ -81,7 +87,10 @@ fn commands_and_a_layer_that_goes(stage: &Stage) -> Result<()> {
     built()?;
     let run = |script: &str| stage.ringfence([IMAGE, "--", "sh", "-c", script]).limit_minutes(15);
     run("echo gone >/mark; sync; cat /mark; exit 7").run()?.exits(7)?.prints("gone\n")?;
-    run("cat /mark; findmnt -no FSTYPE,SOURCE /; uname -r >&2").run()?.exits(0)?.prints("ext4   /dev/vda1\n")?;
+    run("cat /mark; findmnt -no FSTYPE,SOURCE /; uname -r >&2")
+        .run()?
+        .exits(0)?
+        .prints("ext4   /dev/vda1\n")?;
     Ringfence::new(["image", "verify", IMAGE]).run()?.exits(0)?;
     Ok(())
 }

@@ -18,6 +18,7 @@ mod installed;
 mod kernels;
 mod killed;
 mod life;
+mod mirrors;
 mod mistakes;
 mod networks;
 mod selftests;
@@ -38,6 +39,7 @@ const STORIES: &[&[Story]] = &[
     ending::STORIES,
     kernels::STORIES,
     computing::STORIES,
+    mirrors::STORIES,
     devices::STORIES,
     disks::STORIES,
     killed::STORIES,

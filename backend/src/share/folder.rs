@@ -208,7 +208,7 @@ impl Folder {
             let told = DirEntry {
                 ino: entry.ino(),
                 offset: entry.next_entry_cookie(),
-                type_: u32::from(entry.file_type().as_raw_mode() >> 12),
+                type_: entry.file_type().as_raw_mode() >> 12,
                 name,
             };
             match add(told) {

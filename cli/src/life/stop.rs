@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use control::{Client, Name, Registry, Request};
+use control::{Client, ClientError, Name, Registry, Request};
 use crossbeam_channel::bounded;
 use humantime::format_duration;
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill as send_signal};
 use nix::unistd::Pid;
 
@@ -48,10 +49,7 @@ pub fn stop(args: &StopArgs) -> Result<u8, Failure> {
 pub fn kill(names: &[Name]) -> Result<u8, Failure> {
     let registry = Registry::open()?;
     for name in names {
-        let mut client = Client::connect(&registry, name)?;
-        let process = client.process();
-        let asked = client.ask(&Request::Kill {});
-        if asked.is_err() || !has_ended(client, Instant::now() + GRACE) {
+        if let Err(process) = ask_to_end(&registry, name)? {
             message::note(format_args!("`{name}` does not answer; its process {process} is killed"));
             // A process of another PID namespace has no number here, and 0 would be ourselves.
             if process <= 1 {
@@ -59,8 +57,11 @@ pub fn kill(names: &[Name]) -> Result<u8, Failure> {
                     "`{name}` is not of this PID namespace: kill it in its own"
                 )));
             }
-            let killed = send_signal(Pid::from_raw(process), Signal::SIGKILL);
-            killed.map_err(|error| Failure::host(format!("cannot kill process {process}: {error}")))?;
+            match send_signal(Pid::from_raw(process), Signal::SIGKILL) {
+                // It has ended meanwhile.
+                Ok(()) | Err(Errno::ESRCH) => {}
+                Err(error) => return Err(Failure::host(format!("cannot kill process {process}: {error}"))),
+            }
         }
         let until = Instant::now() + GRACE;
         while registry.is_alive(name) && Instant::now() < until {
@@ -70,6 +71,18 @@ pub fn kill(names: &[Name]) -> Result<u8, Failure> {
         registry.names()?;
     }
     Ok(0)
+}
+
+/// Asks a machine to end at once. Gives its process where that has not happened.
+fn ask_to_end(registry: &Registry, name: &Name) -> Result<Result<(), i32>, Failure> {
+    let mut client = match Client::connect(registry, name) {
+        Ok(client) => client,
+        Err(ClientError::Silent { process: Some(process), .. }) => return Ok(Err(process)),
+        Err(error) => return Err(error.into()),
+    };
+    let process = client.process();
+    let asked = client.ask(&Request::Kill {});
+    Ok(if asked.is_ok() && has_ended(client, Instant::now() + GRACE) { Ok(()) } else { Err(process) })
 }
 
 /// Waits for the end of the machine, which is the end of its connections.

@@ -27,6 +27,7 @@ mod served;
 mod sharing;
 mod stats;
 mod status;
+mod stowed;
 mod system;
 mod talk;
 mod vm;
@@ -63,6 +64,7 @@ use serial::SerialTalk;
 use served::{Bay, Identity, Layout, Served};
 use stats::Stats;
 use status::Status;
+use stowed::Stowed;
 use talk::Talk;
 use vm::Machine;
 
@@ -79,9 +81,10 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     let interactive = is_interactive(&way) && !args.detach;
     let (port, wire) = AgentPort::open().map_err(cannot("make a port for the guest's agent"))?;
     let (shared, _file) = sharing::open(&args.sharing)?;
+    let grace = if disks.is_empty() { driver::GRACE } else { driver::ORDERLY };
     let (fittings, balloon) = devices::fittings(args, &disks, shared, port)?;
     let (plugs, layout) = Layout::of(fittings);
-    let again = may_reboot(args, &way, &name).then(|| images.clone());
+    let again = may_reboot(args, &way, &name).then(|| Stowed::new(&images));
     let log = open_log(args, &name)?;
     let context = Context {
         timeout: args.timeout,
@@ -141,7 +144,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         let view = view.clone();
         Box::new(move || {
             channel.restart();
-            view.restart(&images).map(|()| channel.open())
+            images.images().and_then(|images| view.restart(&images)).map(|()| channel.open())
         })
     });
     let machine_name = served.identity.name.clone();
@@ -149,7 +152,8 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     if args.detach {
         background::leave(&machine_name, &name).map_err(cannot("leave the terminal"))?;
     }
-    let finished = Driver::new(guest, user, talk, status, limits).run();
+    let driver = Driver::new(guest, user, talk, status, limits).with_grace(grace);
+    let finished = driver.run();
     drop(server);
     tracing::debug!(?finished, "the run is over");
     if args.stats {

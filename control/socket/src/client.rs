@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 use crate::connection::is_trusted;
 use crate::{
@@ -37,6 +38,8 @@ pub enum ClientError {
     Silent {
         /// The machine.
         name: Name,
+        /// Its process, as far as that is known.
+        process: Option<i32>,
         /// What happened.
         error: LineError,
     },
@@ -56,7 +59,8 @@ impl Client {
     /// # Errors
     /// [`ClientError`], but not [`ClientError::Problem`] unless it has too many clients.
     pub fn connect(registry: &Registry, name: &Name) -> Result<Self, ClientError> {
-        let silent = |error: io::Error| ClientError::Silent { name: name.clone(), error: error.into() };
+        let silent =
+            |error: io::Error| ClientError::Silent { name: name.clone(), process: None, error: error.into() };
         let stream = match UnixStream::connect(registry.socket(name)) {
             Ok(stream) => stream,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -74,7 +78,7 @@ impl Client {
             return Err(ClientError::Foreign(name.clone()));
         }
         let mut client = Self { name: name.clone(), process, connection };
-        let Greeting { ringfence, protocol } = client.receive()?;
+        let Greeting { ringfence, protocol } = client.receive(Duration::ZERO)?;
         if protocol != PROTOCOL {
             return Err(ClientError::Version { name: name.clone(), ringfence, protocol });
         }
@@ -86,14 +90,18 @@ impl Client {
         self.process
     }
 
-    /// Asks for something and waits for the answer, as long as it takes.
+    /// Asks for something and waits for the answer: 10 s, and as long as the request itself may wait.
     ///
     /// # Errors
     /// [`ClientError::Problem`] if it is refused; [`ClientError::Silent`].
     pub fn ask(&mut self, request: &Request) -> Result<Reply, ClientError> {
         // One client too many has been told so, and then left.
         let sent = self.connection.writer.send(request);
-        match self.receive()? {
+        let patience = match request {
+            Request::Detach { wait, .. } => Duration::from_millis(*wait),
+            _ => Duration::ZERO,
+        };
+        match self.receive(patience)? {
             Reply::Error(problem) => Err(problem.into()),
             reply => sent.map(|()| reply).map_err(|error| self.silent(error.into())),
         }
@@ -129,17 +137,19 @@ impl Client {
         while let Ok(Some(_)) = self.connection.reader.receive::<serde_json::Value>() {}
     }
 
-    fn receive<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, ClientError> {
+    /// What is said next; a machine that is not stuck says it soon after `patience`.
+    fn receive<T: serde::de::DeserializeOwned>(&mut self, patience: Duration) -> Result<T, ClientError> {
+        let until = Instant::now().checked_add(patience);
         let cut = || Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         self.connection
             .reader
-            .receive()
+            .receive_by(until)
             .and_then(|message| message.map_or_else(cut, Ok))
             .map_err(|error| self.silent(error))
     }
 
     fn silent(&self, error: LineError) -> ClientError {
-        ClientError::Silent { name: self.name.clone(), error }
+        ClientError::Silent { name: self.name.clone(), process: Some(self.process), error }
     }
 
     fn unexpected(&self, reply: &Reply) -> ClientError {

@@ -24,6 +24,9 @@ pub enum LineError {
     /// The peer takes too long for it.
     #[error("a line was begun and not ended within {} s", PATIENCE.as_secs())]
     TooSlow,
+    /// The peer says nothing.
+    #[error("it says nothing; its process may be stopped, or stuck")]
+    Silence,
     /// The peer went away in the middle of one.
     #[error("a line was begun and not ended")]
     Cut,
@@ -50,6 +53,17 @@ impl Reader {
     /// # Errors
     /// [`LineError`]; after one, nothing that follows is to be trusted.
     pub fn receive<T: DeserializeOwned>(&mut self) -> Result<Option<T>, LineError> {
+        self.receive_by(None)
+    }
+
+    /// The same from a peer that should say something by a certain time. It gets up to 10 s more.
+    ///
+    /// # Errors
+    /// [`LineError`]; after one, nothing that follows is to be trusted.
+    pub fn receive_by<T: DeserializeOwned>(
+        &mut self,
+        until: Option<Instant>,
+    ) -> Result<Option<T>, LineError> {
         let mut begun = (!self.bytes.is_empty()).then(Instant::now);
         loop {
             if let Some(end) = self.bytes[self.searched..].iter().position(|&byte| byte == b'\n') {
@@ -75,8 +89,11 @@ impl Reader {
                     begun.get_or_insert_with(Instant::now);
                     self.bytes.extend_from_slice(&piece[..count]);
                 }
-                // Nothing for a while: only who has begun a line is held to it.
+                // Nothing for a while: who has begun a line is held to it, and who was to say something.
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                    if until.is_some_and(|until| Instant::now() >= until) {
+                        return Err(LineError::Silence);
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),

@@ -68,6 +68,8 @@ enum EngineName {
     Interpret,
     /// The binary translator.
     Translate,
+    /// The binary translator, its user code in mirrors.
+    Mirrored,
 }
 
 impl EngineName {
@@ -75,6 +77,7 @@ impl EngineName {
         match self {
             Self::Interpret => &interpret::Interpreter,
             Self::Translate => &translate::Translator,
+            Self::Mirrored => &translate::Mirrored,
         }
     }
 }

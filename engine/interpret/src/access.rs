@@ -108,8 +108,15 @@ impl Cpu {
             // Both pages must be writable before anything is read.
             let view = self.mode.view;
             let second = self.second_page(linear, T::SIZE, segment)?;
-            self.translate(linear, Access::Write, view, segment)?;
-            self.translate(second, Access::Write, view, segment)?;
+            let first = self.translate(linear, Access::Write, view, segment)?;
+            let second = self.translate(second, Access::Write, view, segment)?;
+            if let (true, Place::Ram(first), Place::Ram(second)) = (locked, first, second)
+                && let Ok((both, code)) = self.memory.modify_split(first, second, &change)
+            {
+                self.note_data(linear, T::SIZE, true);
+                self.leave |= code;
+                return Ok(both);
+            }
         }
         let _bus = locked.then(lock_bus);
         let old = self.read::<T>(linear, segment)?;
@@ -379,8 +386,7 @@ fn from_bytes(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(whole)
 }
 
-/// Locks the bus against other vCPUs' locked accesses that cross pages or are to devices. Such an access is not atomic
-/// towards a locked access to one of its two pages alone; software that relies on that is not known.
+/// Locks the bus against other vCPUs' locked accesses to devices.
 fn lock_bus() -> MutexGuard<'static, ()> {
     static BUS: Mutex<()> = Mutex::new(());
     BUS.lock().unwrap_or_else(PoisonError::into_inner)

@@ -158,6 +158,11 @@ impl Tier {
         }
     }
 
+    /// The root page table: CR3 without its low bits.
+    pub fn root(&self) -> u64 {
+        self.cpu.state.cr3 & x86::paging::ADDRESS
+    }
+
     /// The general registers.
     pub fn registers(&self) -> &[u64] {
         &self.cpu.gpr[..16]

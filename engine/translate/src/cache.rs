@@ -17,10 +17,15 @@ const PAGE: usize = base::PAGE_SIZE as usize;
 /// The arena. Offsets are the same in both views.
 pub(crate) struct CodeCache {
     writable: Mapping,
-    executable: Mapping,
+    /// The other view, where it is in this process.
+    _executable: Option<Mapping>,
+    /// The address at which code is executed.
+    base: u64,
     used: usize,
     /// No more than that is used for now.
     limit: usize,
+    modest: usize,
+    capacity: usize,
 }
 
 impl CodeCache {
@@ -29,7 +34,20 @@ impl CodeCache {
         // Not a file: profilers look names up (`/tmp/perf-PID.map`) for code in anonymous memory only.
         let writable = Mapping::with_twin(CAPACITY)?;
         let executable = writable.twin()?;
-        Ok(Self { writable, executable, used: 0, limit: MODEST })
+        Ok(Self {
+            writable,
+            base: executable.start() as u64,
+            _executable: Some(executable),
+            used: 0,
+            limit: MODEST,
+            modest: MODEST,
+            capacity: CAPACITY,
+        })
+    }
+
+    /// An empty arena of `len` bytes whose code is executed by another process, at `base`.
+    pub fn elsewhere(writable: Mapping, base: u64, len: usize) -> Self {
+        Self { writable, base, _executable: None, used: 0, limit: len, modest: len, capacity: len }
     }
 
     /// Is there room for so many bytes?
@@ -39,14 +57,14 @@ impl CodeCache {
 
     /// Allows more of the arena to be used, if there is more.
     pub fn grow(&mut self) -> bool {
-        let grown = (2 * self.limit).min(CAPACITY);
+        let grown = (2 * self.limit).min(self.capacity);
         std::mem::replace(&mut self.limit, grown) < grown
     }
 
     /// Appends code and gives its offset. The caller has made sure of the room.
     pub fn append(&mut self, code: &[u8]) -> u32 {
         let at = self.used;
-        assert!(at + code.len() <= CAPACITY);
+        assert!(at + code.len() <= self.capacity);
         // SAFETY: in bounds of the writable view; no translated code runs while Rust writes.
         unsafe {
             std::ptr::copy_nonoverlapping(code.as_ptr(), self.writable.start().add(at), code.len());
@@ -76,18 +94,18 @@ impl CodeCache {
 
     /// The executable address of an offset.
     pub fn address(&self, at: u32) -> u64 {
-        self.executable.start() as u64 + u64::from(at)
+        self.base + u64::from(at)
     }
 
     /// The offset of an executable address, if it is one.
     pub fn offset(&self, address: u64) -> Option<u32> {
-        let offset = address.wrapping_sub(self.executable.start() as u64);
+        let offset = address.wrapping_sub(self.base);
         (offset < self.used as u64).then_some(offset as u32)
     }
 
     /// The range of executable addresses.
     pub fn range(&self) -> (u64, u64) {
-        (self.executable.start() as u64, CAPACITY as u64)
+        (self.base, self.capacity as u64)
     }
 
     /// Bytes in use.
@@ -98,6 +116,6 @@ impl CodeCache {
     /// Throws everything from `keep` on away, and gives the memory back.
     pub fn truncate(&mut self, keep: u32) {
         self.writable.give_back((keep as usize).next_multiple_of(PAGE), self.used);
-        (self.used, self.limit) = (keep as usize, MODEST);
+        (self.used, self.limit) = (keep as usize, self.modest);
     }
 }

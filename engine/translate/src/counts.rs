@@ -10,6 +10,7 @@ use crate::frame::ExitKind;
 pub(crate) struct Counts {
     exits: [u64; 8],
     interpreted: FxHashMap<u64, u64>,
+    mirrored: FxHashMap<u64, u64>,
     /// Pages entered into the map after a fault.
     pub fills: u64,
     /// Pages entered into the map before the fault: the guest returned from a page fault for them.
@@ -18,6 +19,14 @@ pub(crate) struct Counts {
     pub polls: u64,
     /// Faults of sites that were misaligned, or touched a device or a page under watch.
     pub site_faults: u64,
+    /// Mirrors made, and those that were not worth it.
+    pub mirrors_made: u64,
+    /// See above.
+    pub mirrors_left: u64,
+    /// Times that a mirror stopped.
+    pub mirror_stops: u64,
+    /// Pages mapped in mirrors.
+    pub mirror_pages: u64,
     /// Faults that the reference CPU had to explain: the guest's own exceptions, mostly.
     pub odd_faults: u64,
 }
@@ -38,6 +47,11 @@ impl Counts {
         *self.interpreted.entry(code).or_default() += 1;
     }
 
+    /// A mirror stopped for an instruction.
+    pub fn mirrored(&mut self, code: Code) {
+        *self.mirrored.entry(code as u64).or_default() += 1;
+    }
+
     /// All counters with their names, and the instructions that were interpreted most.
     pub fn details(&self) -> Vec<(String, u64)> {
         let exit = |kind: ExitKind| self.exits[kind as usize];
@@ -54,13 +68,23 @@ impl Counts {
             ("faults: attention".to_owned(), self.polls),
             ("faults: awkward site".to_owned(), self.site_faults),
             ("faults: guest exception".to_owned(), self.odd_faults),
+            ("mirrors: made".to_owned(), self.mirrors_made),
+            ("mirrors: not worth it".to_owned(), self.mirrors_left),
+            ("mirrors: stops".to_owned(), self.mirror_stops),
+            ("mirrors: pages mapped".to_owned(), self.mirror_pages),
         ];
-        let mut most: Vec<_> = self.interpreted.iter().map(|(&code, &count)| (count, code)).collect();
-        most.sort_unstable_by(|a, b| b.cmp(a));
-        for (count, code) in most.into_iter().take(NAMED) {
-            let code = u16::try_from(code).ok().and_then(|code| Code::try_from(usize::from(code)).ok());
-            details.push((format!("interpreted: {:?}", code.unwrap_or(Code::INVALID)), count));
-        }
+        name(&mut details, "interpreted", &self.interpreted);
+        name(&mut details, "mirrors: stopped for", &self.mirrored);
         details
+    }
+}
+
+/// Names the instructions counted most.
+fn name(details: &mut Vec<(String, u64)>, what: &str, counts: &FxHashMap<u64, u64>) {
+    let mut most: Vec<_> = counts.iter().map(|(&code, &count)| (count, code)).collect();
+    most.sort_unstable_by(|a, b| b.cmp(a));
+    for (count, code) in most.into_iter().take(NAMED) {
+        let code = u16::try_from(code).ok().and_then(|code| Code::try_from(usize::from(code)).ok());
+        details.push((format!("{what}: {:?}", code.unwrap_or(Code::INVALID)), count));
     }
 }

@@ -55,6 +55,8 @@ pub(crate) struct Frame {
     pub call_keeps: u64,
     /// CPL 3. Code that executes SYSCALL or SYSRET changes it.
     pub user: u64,
+    /// SYSCALLs executed so far.
+    pub calls: u64,
     /// SYSCALL or SYSRET was executed.
     pub switched: u64,
     /// IA32_KERNEL_GS_BASE.

@@ -12,6 +12,9 @@
 //! ([`vcpu`]) finds out what the guest's instruction wanted and fills the map, or gives the instruction to
 //! the reference CPU, which raises the guest's exception.
 //!
+//! User code that computes for long is copied otherwise and runs in a process of its own, whose page tables
+//! are the guest's ([`mirror`]).
+//!
 //! Only 64-bit code is translated; everything else is interpreted.
 
 #![deny(missing_docs)]
@@ -26,6 +29,7 @@ mod frame;
 mod host;
 mod map;
 mod memory;
+mod mirror;
 mod signal;
 mod station;
 mod store;
@@ -90,39 +94,44 @@ impl Translator {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WithoutExtract;
 
-impl Engine for Translator {
-    fn name(&self) -> &'static str {
-        "translate"
-    }
+/// The translator with user code in mirrors from its first instruction, however little it computes: for tests. A budget of
+/// instructions is only roughly kept.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mirrored;
 
-    fn vcpu(
-        &self,
-        index: u32,
-        model: &CpuModel,
-        memory: &Arc<GuestMemory>,
-        attention: &Arc<Attention>,
-        board: &Arc<dyn Board>,
-    ) -> Result<Box<dyn Vcpu>, EngineError> {
-        vcpu(index, model, memory, attention, board, host::fast_extract())
-    }
+/// What tests may want otherwise.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ways {
+    /// The host's PEXT is an instruction like others.
+    pub fast_extract: bool,
+    /// User code runs in mirrors always.
+    pub mirrors: bool,
 }
 
-impl Engine for WithoutExtract {
-    fn name(&self) -> &'static str {
-        "translate"
-    }
+macro_rules! engine {
+    ($engine:ty, $name:literal, $ways:expr) => {
+        impl Engine for $engine {
+            fn name(&self) -> &'static str {
+                $name
+            }
 
-    fn vcpu(
-        &self,
-        index: u32,
-        model: &CpuModel,
-        memory: &Arc<GuestMemory>,
-        attention: &Arc<Attention>,
-        board: &Arc<dyn Board>,
-    ) -> Result<Box<dyn Vcpu>, EngineError> {
-        vcpu(index, model, memory, attention, board, false)
-    }
+            fn vcpu(
+                &self,
+                index: u32,
+                model: &CpuModel,
+                memory: &Arc<GuestMemory>,
+                attention: &Arc<Attention>,
+                board: &Arc<dyn Board>,
+            ) -> Result<Box<dyn Vcpu>, EngineError> {
+                vcpu(index, model, memory, attention, board, $ways)
+            }
+        }
+    };
 }
+
+engine!(Translator, "translate", Ways { fast_extract: host::fast_extract(), mirrors: false });
+engine!(WithoutExtract, "translate", Ways { fast_extract: false, mirrors: false });
+engine!(Mirrored, "mirrored", Ways { fast_extract: host::fast_extract(), mirrors: true });
 
 fn vcpu(
     index: u32,
@@ -130,11 +139,11 @@ fn vcpu(
     memory: &Arc<GuestMemory>,
     attention: &Arc<Attention>,
     board: &Arc<dyn Board>,
-    fast_extract: bool,
+    ways: Ways,
 ) -> Result<Box<dyn Vcpu>, EngineError> {
     let unsupported = |reason| EngineError::Unsupported { engine: "translate", reason };
     Translator::fits(model.vcpus, memory.size()).map_err(unsupported)?;
-    let vcpu = vcpu::Translated::new(index, *model, memory, attention, board, fast_extract)
+    let vcpu = vcpu::Translated::new(index, *model, memory, attention, board, ways)
         .map_err(|source| EngineError::Host { what: "memory for the translator", source })?;
     Ok(Box::new(vcpu))
 }

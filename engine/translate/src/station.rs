@@ -26,6 +26,7 @@ use base::Runner;
 
 use crate::frame::Frame;
 use crate::map::NOWHERE;
+use crate::mirror::tracee::Kick;
 
 /// The most pages kept in a list of orders; beyond that the order is for all.
 const MOST: usize = 512;
@@ -75,6 +76,8 @@ pub(crate) struct Station {
     wanted: AtomicBool,
     orders: Mutex<Orders>,
     poll: PollSwitch,
+    /// The mirror that the vCPU is in, which does not poll.
+    mirror: Mutex<Option<Kick>>,
 }
 
 impl Station {
@@ -86,6 +89,7 @@ impl Station {
             wanted: AtomicBool::new(false),
             orders: Mutex::default(),
             poll: PollSwitch(frame),
+            mirror: Mutex::default(),
         }
     }
 
@@ -99,6 +103,22 @@ impl Station {
             return false;
         }
         true
+    }
+
+    /// The same, for code in a mirror.
+    pub fn enter_mirror(&self, kick: Kick, attention: impl Fn() -> bool) -> bool {
+        *self.mirror() = Some(kick);
+        let entered = self.enter(attention);
+        if !entered {
+            *self.mirror() = None;
+        }
+        entered
+    }
+
+    /// A mirror was left.
+    pub fn leave_mirror(&self) {
+        self.leave();
+        *self.mirror() = None;
     }
 
     /// Translated code was left.
@@ -118,6 +138,13 @@ impl Station {
     /// Makes translated code leave at its next block.
     pub fn alarm(&self) {
         self.poll.alarm();
+        if let Some(kick) = *self.mirror() {
+            kick.kick();
+        }
+    }
+
+    fn mirror(&self) -> MutexGuard<'_, Option<Kick>> {
+        self.mirror.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn orders(&self) -> MutexGuard<'_, Orders> {

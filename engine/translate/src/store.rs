@@ -1,6 +1,7 @@
 //! Translated blocks: where they are, what they were made from, how they are linked.
 
 mod block;
+mod extra;
 mod link;
 mod places;
 
@@ -17,6 +18,7 @@ use crate::station::Pages;
 
 pub(crate) use self::block::Block;
 use self::block::{Extent, NONE, Origin};
+use self::extra::Extra;
 use self::link::{Crossing, Link};
 use self::places::Places;
 
@@ -49,9 +51,12 @@ pub(crate) struct Source {
 /// All blocks of a vCPU.
 pub(crate) struct Store {
     pub cache: CodeCache,
-    /// What stands at the start of the cache.
-    shared: Shared,
+    /// What stands at the start of the cache, and how long that is.
+    shared: Option<Shared>,
+    head: u32,
     blocks: Vec<Block>,
+    /// For each block of a mirror.
+    extras: Vec<Extra>,
     /// For each stretch of the cache the first block that begins there or later.
     firsts: Vec<u32>,
     /// Blocks found of late, by where their code lies.
@@ -75,12 +80,24 @@ pub(crate) struct Store {
 
 impl Store {
     pub fn new() -> io::Result<Self> {
-        let (mut cache, shared) = (CodeCache::new()?, Shared::new());
-        cache.append(&shared.code);
-        Ok(Self {
+        let shared = Shared::new();
+        let code = shared.code.clone();
+        Ok(Self::over(CodeCache::new()?, Some(shared), &code))
+    }
+
+    /// A store of code for a mirror, with `head` before all blocks.
+    pub fn for_mirror(cache: CodeCache, head: &[u8]) -> Self {
+        Self::over(cache, None, head)
+    }
+
+    fn over(mut cache: CodeCache, shared: Option<Shared>, head: &[u8]) -> Self {
+        cache.append(head);
+        Self {
             cache,
             shared,
+            head: head.len() as u32,
             blocks: Vec::new(),
+            extras: Vec::new(),
             firsts: Vec::new(),
             found: Box::new([NONE; FOUND]),
             places: Places::default(),
@@ -93,7 +110,7 @@ impl Store {
             translated: 0,
             invalidated: 0,
             flushes: 0,
-        })
+        }
     }
 
     /// The number of the block that was made from this, if there is one.
@@ -149,6 +166,32 @@ impl Store {
         !(worth_more && self.cache.grow())
     }
 
+    /// What a mirror's block has besides.
+    pub fn extra(&self, number: usize) -> &Extra {
+        &self.extras[number]
+    }
+
+    /// Is there room for one more block, and no more perhaps?
+    pub fn is_nearly_full(&self) -> bool {
+        !self.cache.has_room(2 * LONGEST)
+    }
+
+    /// The links of a mirror's block that lead nowhere yet, and the guest addresses that they are for.
+    pub fn open_links(&self, number: usize) -> Vec<(u32, u64)> {
+        let page = self.blocks[number].key().at.unwrap_or(0);
+        let first = self.links.partition_point(|link| (link.from as usize) < number);
+        let of_block = self.links[first..].iter().take_while(|link| link.from as usize == number);
+        let open = of_block.enumerate().filter(|(_, link)| link.to == NONE);
+        open.map(|(n, link)| {
+            let target = match link.goal(&self.crossings) {
+                Goal::Within(offset) => page + u64::from(offset),
+                Goal::Across { target, .. } => target,
+            };
+            ((first + n) as u32, target)
+        })
+        .collect()
+    }
+
     /// Translates a block for the runner `who`. The cache is not full. Gives its number; `None` if another CPU was
     /// writing the code.
     pub fn translate(
@@ -177,10 +220,16 @@ impl Store {
         assert!(emitted.code.len() <= LONGEST);
         let number = self.blocks.len();
         let host = self.cache.append(&emitted.code);
-        for jump in &emitted.to_shared {
-            self.cache.link(host + jump.at, self.shared.at(jump.place));
+        if let Some(shared) = &self.shared {
+            for jump in &emitted.to_shared {
+                self.cache.link(host + jump.at, shared.at(jump.place));
+            }
         }
         let address = self.cache.address(host);
+        for relative in &emitted.direct.relatives {
+            let displacement = relative.target.wrapping_sub(address + u64::from(relative.next)) as i32;
+            self.cache.patch(host + relative.at, &displacement.to_le_bytes());
+        }
         tracing::trace!(target: "ringfence::perf", "{address:x} {:x} guest_{:x}", emitted.code.len(), at.0);
         tracing::trace!(target: "ringfence::blocks", "block at RAM {:#x}, {key:?}\n{}", at.0,
             Listing { page: code, emitted: &emitted, host });
@@ -198,6 +247,9 @@ impl Store {
         }
         self.blocks.push(Block::new(&origin, &extent, self.places.next()));
         self.places.add(emitted.sites.iter().map(|&(at, offset)| (at as u16, offset)));
+        if key.direct {
+            self.extras.push(Extra::of(emitted.direct));
+        }
         if let Some((page, generation)) = beyond {
             self.code_page(page, generation).crossing.push(number as u32);
         }
@@ -229,19 +281,18 @@ impl Store {
         (block as usize, call)
     }
 
-    /// Cache offsets of a link's displacement and of its stub.
-    fn link_places(&self, link: u32) -> (u32, u32) {
+    /// The cache offset of a link's stub.
+    fn stub(&self, link: u32) -> u32 {
         let link = &self.links[link as usize];
-        link.places(self.blocks[link.from as usize].host)
+        link.places(self.blocks[link.from as usize].host).1
     }
 
     /// Leads a link to a block.
     pub fn connect(&mut self, link: u32, block: usize) {
         let near = self.blocks[block].near();
-        let (at, _) = self.link_places(link);
         // Whoever only goes forwards comes to an end without being asked to.
         let entry = if self.links[link as usize].is_forward() { near + POLL_BYTES } else { near };
-        self.cache.link(at, entry);
+        self.lead(link, entry);
         let before = std::mem::replace(&mut self.links[link as usize].to, block as u32);
         if before == block as u32 {
             return;
@@ -277,14 +328,27 @@ impl Store {
         let Goal::Across { target, other } = at.goal(&self.crossings) else { return };
         let page = target & !(PAGE_SIZE - 1);
         let from = self.blocks[at.from as usize].key();
-        let direct = to.second().is_none() && to.has_key(Key { at: Some(page), ..from });
+        let runs_on = to.second().is_some();
+        let fits = (from.direct || !runs_on) && to.has_key(Key { at: Some(page), ..from });
         if self.links[link as usize].note() {
             self.across.entry(page).or_default().push(link);
+            if fits && runs_on {
+                self.across.entry(page.wrapping_add(PAGE_SIZE)).or_default().push(link);
+            }
         }
-        if direct {
+        if fits {
             self.connect(link, block);
         } else {
-            self.cache.link(self.link_places(link).0, other);
+            self.lead(link, other);
+        }
+    }
+
+    /// Leads a link to a place in the cache, unless its block is gone: what sends those away who enter that may stand
+    /// where its links were.
+    fn lead(&mut self, link: u32, to: u32) {
+        let from = &self.blocks[self.links[link as usize].from as usize];
+        if from.live {
+            self.cache.link(self.links[link as usize].places(from.host).0, to);
         }
     }
 
@@ -296,8 +360,7 @@ impl Store {
         };
         for link in links {
             self.links[link as usize].strike();
-            let (at, stub) = self.link_places(link);
-            self.cache.link(at, stub);
+            self.lead(link, self.stub(link));
         }
     }
 
@@ -324,8 +387,7 @@ impl Store {
         let (page, start) = (block.page(), block.start);
         let mut incoming = std::mem::replace(&mut block.incoming, NONE);
         while incoming != NONE {
-            let (at, stub) = self.link_places(incoming);
-            self.cache.link(at, stub);
+            self.lead(incoming, self.stub(incoming));
             let link = &mut self.links[incoming as usize];
             (link.to, incoming) = (NONE, link.next);
         }
@@ -350,9 +412,9 @@ impl Store {
     }
 
     /// Throws away the blocks of these pages whose code was written.
-    pub fn drop_stale(&mut self, memory: &GuestMemory, pages: Pages) {
+    pub fn drop_stale(&mut self, memory: &GuestMemory, pages: &Pages) {
         let pages = match pages {
-            Pages::Some(pages) => pages,
+            Pages::Some(pages) => pages.clone(),
             Pages::All => self.pages.keys().copied().collect(),
         };
         for page in pages {
@@ -374,9 +436,9 @@ impl Store {
 
     /// Throws everything away.
     pub fn clear(&mut self) {
-        self.cache.truncate(self.shared.code.len() as u32);
+        self.cache.truncate(self.head);
         // Not only emptied: their memory is not needed either.
-        (self.blocks, self.firsts, self.places, self.links) = Default::default();
+        (self.blocks, self.extras, self.firsts, self.places, self.links) = Default::default();
         self.found.fill(NONE);
         (self.crossings, self.calls, self.across, self.pages) = Default::default();
         self.living = 0;

@@ -11,6 +11,7 @@
 //! ```
 
 mod fault;
+mod mirrored;
 
 use std::io;
 use std::sync::Arc;
@@ -21,9 +22,10 @@ use iced_x86::{Code, Instruction, InstructionInfoFactory};
 use interpret::{Facts, Flush, Prepared, Tier};
 use x86::CpuState;
 use x86::flags::{AC, DF, IF, RESERVED_ONE, RF, STATUS, VM};
-use x86::paging::is_canonical;
+use x86::paging::{self as pte, is_canonical};
 
 use self::fault::{DECODED, Decoded};
+use self::mirrored::{Left, Mirrors};
 use crate::context::{Contexts, View, Views, contexts_each};
 use crate::counter::Counter;
 use crate::counts::Counts;
@@ -31,12 +33,12 @@ use crate::emit::block::{Goal, Key, LONGEST_INSTRUCTION, POLL_BYTES, Surrounding
 use crate::emit::branch;
 use crate::emit::ring;
 use crate::emit::site::{Site, Sites};
-use crate::enter;
 use crate::frame::{ExitKind, FramePage, Line};
 use crate::map::{NOWHERE, PAGE_BITS, WIDE_TABLE_AT, WRITE_TABLE_AT};
 use crate::signal;
 use crate::station::{Pages, Station};
 use crate::store::{Source, Store};
+use crate::{Ways, enter};
 
 /// Instructions that the reference CPU executes at a stretch where nothing is translated.
 const STRETCH: u64 = 4096;
@@ -67,6 +69,9 @@ pub(crate) struct Translated {
     /// The last instruction that got a page fault, and the address that it was for.
     faulted: Option<(u64, u64)>,
     counts: Counts,
+    mirrors: Mirrors,
+    /// Supervisor code has run since user code of the active mirror's last did.
+    asked: bool,
 }
 
 // SAFETY: the frame and the maps belong to the vCPU, not to a thread; `guard` ties a thread to them only
@@ -91,6 +96,7 @@ struct Around<'a> {
     sites: &'a Sites,
     page: usize,
     fast_extract: bool,
+    arena: (u64, u64),
 }
 
 impl Surroundings for Around<'_> {
@@ -117,6 +123,10 @@ impl Surroundings for Around<'_> {
     fn fast_extract(&self) -> bool {
         self.fast_extract
     }
+
+    fn arena(&self) -> (u64, u64) {
+        self.arena
+    }
 }
 
 impl Translated {
@@ -126,7 +136,7 @@ impl Translated {
         memory: &Arc<GuestMemory>,
         attention: &Arc<Attention>,
         board: &Arc<dyn Board>,
-        fast_extract: bool,
+        ways: Ways,
     ) -> io::Result<Self> {
         let guard = memory.guard().ok_or_else(|| {
             io::Error::other(
@@ -167,7 +177,7 @@ impl Translated {
             store: Store::new()?,
             sites: Sites::default(),
             info: InstructionInfoFactory::new(),
-            fast_extract,
+            fast_extract: ways.fast_extract,
             host_avx: u32::from(std::arch::is_x86_feature_detected!("avx")),
             modes: Modes::default(),
             pcid: 0,
@@ -179,6 +189,8 @@ impl Translated {
             decoded: vec![Decoded::default(); DECODED],
             faulted: None,
             counts: Counts::default(),
+            mirrors: Mirrors::new(ways.mirrors),
+            asked: false,
         })
     }
 
@@ -203,6 +215,14 @@ impl Translated {
             }
             let facts = self.tier.facts();
             let wanted = self.attention.any() || self.tier.event_due();
+            let mirrored = (!counted || self.mirrors.always)
+                && facts.user
+                && facts.plain_64
+                && !facts.checks_alignment
+                && facts.fpu;
+            if wanted && mirrored {
+                self.consider_mirror();
+            }
             if wanted || !facts.plain_64 || facts.checks_alignment {
                 self.store_x87();
                 let stretch = if facts.code_64 { 1 } else { STRETCH.min(left) };
@@ -213,6 +233,22 @@ impl Translated {
                 }
                 // A guest that only faults completes no instruction and must come to an end, too.
                 left = spend(left, (self.tier.statistics().instructions - before).max(1));
+                resume = Resume::Dispatch;
+                continue;
+            }
+            self.asked |= !facts.user;
+            if mirrored && self.mirrors.is_active(self.tier.root()) && self.is_quiet() {
+                match self.run_mirror(&facts) {
+                    Left::Again => left = spend(left, STRETCH),
+                    Left::Interpret => {
+                        if let Some(decoded) = self.instruction_here() {
+                            self.counts.mirrored(decoded.instruction.code());
+                        }
+                        if let Some(exit) = self.interpret(&mut left) {
+                            return Ok(exit);
+                        }
+                    }
+                }
                 resume = Resume::Dispatch;
                 continue;
             }
@@ -274,6 +310,7 @@ impl Translated {
                 Flush::NotGlobal | Flush::Pcid(_) => {}
             }
             self.contexts.flush(flush);
+            self.mirrors.flush(flush);
         }
     }
 
@@ -298,11 +335,13 @@ impl Translated {
     /// Does what other threads have asked for. True if blocks may be gone.
     fn carry_out_orders(&mut self) -> bool {
         let Some(orders) = self.station.take() else { return false };
+        self.mirrors.forbid(&orders.forbidden);
+        self.mirrors.drop_stale(&self.memory, &orders.stale);
         match orders.forbidden {
             Pages::Some(pages) => pages.into_iter().for_each(|page| self.contexts.forbid_writes(page)),
             Pages::All => self.contexts.forget(),
         }
-        self.store.drop_stale(&self.memory, orders.stale);
+        self.store.drop_stale(&self.memory, &orders.stale);
         true
     }
 
@@ -343,6 +382,7 @@ impl Translated {
             sites: &self.sites,
             page: source.at.page(),
             fast_extract: self.fast_extract,
+            arena: (0, 0),
         };
         self.store.translate(&self.memory, &self.enlisted, source, &around)
     }
@@ -375,8 +415,10 @@ impl Translated {
         frame.wide_table = frame.context + WIDE_TABLE_AT as u64;
         frame.views = views.supervisor;
         frame.user_view = views.user;
-        // Where SYSCALL keeps arithmetic flags it is the interpreter's: no kernel asks for that.
-        let plain = facts.fast_call_mask & STATUS == STATUS && !counted;
+        // Where SYSCALL keeps arithmetic flags it is the interpreter's: no kernel asks for that. Where user code runs in a
+        // mirror, SYSRET must come back to us.
+        let returns = self.mirrors.is_active(seen.cr3 & pte::ADDRESS) && !facts.user;
+        let plain = facts.fast_call_mask & STATUS == STATUS && !counted && !returns;
         frame.call_target = facts.fast_call.filter(|_| plain).unwrap_or(0);
         frame.call_keeps = !facts.fast_call_mask | RESERVED_ONE;
         frame.user = u64::from(facts.user);
@@ -529,6 +571,7 @@ impl Translated {
                 && self.counter.as_ref().is_some_and(Counter::is_known),
             bases: facts.bases,
             single,
+            direct: false,
         }
     }
 
@@ -604,6 +647,8 @@ fn spend(left: u64, done: u64) -> u64 {
 
 impl Drop for Translated {
     fn drop(&mut self) {
+        // Its thread uses the frame.
+        self.mirrors.silence();
         self.attention.set_kick(None);
         self.memory.watch().dismiss(&self.enlisted);
     }

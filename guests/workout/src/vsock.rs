@@ -7,6 +7,8 @@
 //!
 //! Standard input goes out, what comes goes to standard output; it ends when both have.
 
+#![allow(unsafe_code)] // nix gives an accepted descriptor as a number
+
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -59,7 +61,6 @@ fn from_host(port: u32) -> io::Result<OwnedFd> {
     listen(&listener, Backlog::new(1)?)?;
     let accepted = accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC)?;
     // SAFETY: the call has just made this descriptor, and nobody else knows of it.
-    #[allow(unsafe_code)] // nix gives it as a number
     Ok(unsafe { std::os::fd::FromRawFd::from_raw_fd(accepted) })
 }
 

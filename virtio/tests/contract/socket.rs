@@ -371,6 +371,7 @@ fn the_guest_sends_no_more_than_there_is_room_for() {
     // Room at the host's: the guest hears of it unasked when it is worth it.
     let room = |room| host.change(stream, VsockNews::Writable(stream), |end| end.room = room);
     room(100);
+    wait("what there was room for", || host.look(stream, |end| end.from_guest.len()) == 110);
     guest.hears_nothing();
     room(100_000);
     assert_eq!(guest.hears(1000, 52, CREDIT_UPDATE).forwarded, 100_110);
@@ -424,7 +425,8 @@ fn what_breaks_the_rules_is_reset() {
     }
     guest.send(&packet(5, 6, RST));
     guest.hears_nothing();
-    let bad: [(&str, fn(&mut Vec<u8>)); 6] = [
+    type Spoil = fn(&mut Vec<u8>);
+    let bad: [(&str, Spoil); 6] = [
         ("a second request", |bytes| bytes[30] = REQUEST as u8),
         ("a response to the guest's own request", |bytes| bytes[30] = RESPONSE as u8),
         ("a type that there is not", |bytes| bytes[28] = 3),

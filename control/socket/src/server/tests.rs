@@ -167,3 +167,18 @@ fn a_machine_that_ended_is_not_there() {
     assert!(matches!(Client::connect(&registry, &name), Err(ClientError::NoSuch(_))));
     drop(waiting);
 }
+
+#[test]
+fn a_machine_that_is_stuck_is_not_waited_for_without_end() {
+    let world = World::new();
+    let name = "stuck".parse().unwrap();
+    let claim = world.registry.claim(&name).unwrap();
+    // Connections wait in the socket; nobody accepts them.
+    let _listener = UnixListener::bind(claim.socket()).unwrap();
+    let silent = Client::connect(&world.registry, &name).unwrap_err();
+    let ours = std::process::id() as i32;
+    assert!(
+        matches!(silent, ClientError::Silent { process: Some(process), .. } if process == ours),
+        "{silent}"
+    );
+}

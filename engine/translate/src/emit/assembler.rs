@@ -20,6 +20,7 @@ pub(crate) struct Assembler {
 
 /// A forward jump within the buffer, to be landed.
 #[must_use]
+#[derive(Debug)]
 pub(crate) struct Hole(usize);
 
 impl Assembler {
@@ -347,6 +348,13 @@ impl Assembler {
         Hole(self.here() - 4)
     }
 
+    /// `push [rip + …]`, to be landed.
+    pub fn push_hole(&mut self) -> Hole {
+        self.bytes(&[0xff, 0x35]);
+        self.imm32(0);
+        Hole(self.here() - 4)
+    }
+
     /// `sub dst, src`
     pub fn subtract(&mut self, dst: u8, src: u8) {
         self.bytes(&[Self::rex(true, src, 0, dst), 0x29, 0xc0 | (src & 7) << 3 | dst & 7]);
@@ -390,6 +398,12 @@ impl Assembler {
         self.bytes(&[0x65, 0x48, 0x83]);
         self.gs_absolute(7, disp);
         self.bytes(&[0]);
+    }
+
+    /// `inc qword gs:[disp]`
+    pub fn increment_frame(&mut self, disp: i32) {
+        self.bytes(&[0x65, 0x48, 0xff]);
+        self.gs_absolute(0, disp);
     }
 
     /// `and dst32, imm32`

@@ -22,6 +22,7 @@ use iced_x86::{
 use interpret::Prepared;
 
 use super::assembler::{A, Assembler, B, Hole};
+use super::direct::Direct;
 use super::operand::{Operand, Site};
 use super::shared::{Place, ToShared};
 use crate::frame::{ExitKind, at};
@@ -56,6 +57,8 @@ pub(crate) struct Key {
     pub bases: bool,
     /// One instruction a block: for runs that count instructions.
     pub single: bool,
+    /// For a mirror ([`direct`](super::direct)).
+    pub direct: bool,
 }
 
 impl Key {
@@ -130,6 +133,7 @@ pub(crate) struct Emitted {
     pub links: Vec<Link>,
     pub calls: Vec<Call>,
     pub to_shared: Vec<ToShared>,
+    pub direct: Direct,
 }
 
 /// What the translator must know about its surroundings.
@@ -147,6 +151,8 @@ pub(crate) trait Surroundings {
     fn site(&self, offset: u16) -> Site;
     /// Is the host's PEXT an instruction like others?
     fn fast_extract(&self) -> bool;
+    /// Where the code for a mirror will be: start and end.
+    fn arena(&self) -> (u64, u64);
 }
 
 /// The state of a translation.
@@ -192,6 +198,10 @@ pub(crate) struct Emitter<'a> {
     first_link: u32,
     calls: Vec<Call>,
     first_call: u32,
+    /// [`Key::direct`].
+    is_direct: bool,
+    /// What belongs to that.
+    pub direct: Direct,
 }
 
 /// What to do after an instruction.
@@ -243,18 +253,30 @@ pub(crate) fn translate(
         first_link: first.0,
         calls: Vec::new(),
         first_call: first.1,
+        is_direct: key.direct,
+        direct: Direct::new(surroundings.arena()),
     };
-    emitter.asm.lea(B, Some(A), None, -i32::from(start), true);
-    emitter.asm.store_frame(at!(page), B);
-    let near = emitter.asm.here() as u32;
-    emitter.mark(start);
-    emitter.asm.load_frame(B, at!(poll));
-    emitter.asm.load_plain(B, B);
+    let near = emitter.entry(start);
     let end = emitter.body(page, start, key);
     emitter.finish(near, start, end, key)
 }
 
 impl<'a> Emitter<'a> {
+    /// The entries. Gives the near one.
+    fn entry(&mut self, start: u16) -> u32 {
+        if self.is_direct {
+            self.direct_entry();
+            return self.asm.here() as u32;
+        }
+        self.asm.lea(B, Some(A), None, -i32::from(start), true);
+        self.asm.store_frame(at!(page), B);
+        let near = self.asm.here() as u32;
+        self.mark(start);
+        self.asm.load_frame(B, at!(poll));
+        self.asm.load_plain(B, B);
+        near
+    }
+
     fn body(&mut self, page: &'a [u8], start: u16, key: Key) -> usize {
         let options = self.surroundings.decoder_options();
         let mut decoder = Decoder::with_ip(64, &page[usize::from(start)..], u64::from(start), options);
@@ -289,6 +311,10 @@ impl<'a> Emitter<'a> {
             }
             self.bytes = &page[at..at + instruction.len()];
             self.code = instruction.code() as u16;
+            if key.direct {
+                let offsets = decoder.get_constant_offsets(&instruction);
+                self.direct.displacement_at = offsets.displacement_offset();
+            }
             self.site = self.surroundings.site(self.offset);
             at += instruction.len();
             self.stays_together = must_follow_sti(page.get(at..).unwrap_or_default());
@@ -296,6 +322,10 @@ impl<'a> Emitter<'a> {
             match self.instruction(&instruction, key) {
                 Next::Following => {}
                 Next::End => break,
+                Next::Interpret if key.direct => {
+                    self.leave(ExitKind::Interpret, u32::from(self.offset));
+                    break;
+                }
                 Next::Interpret => match self.call(&instruction, key) {
                     Next::Following => {}
                     Next::End => break,
@@ -319,6 +349,9 @@ impl<'a> Emitter<'a> {
     }
 
     fn instruction(&mut self, instruction: &Instruction, key: Key) -> Next {
+        if key.direct {
+            return self.direct(instruction, key);
+        }
         self.before = self.after.take();
         if !self.surroundings.offers(instruction) {
             return Next::Interpret;
@@ -419,6 +452,9 @@ impl<'a> Emitter<'a> {
 
     /// Emits an exit.
     pub fn leave(&mut self, kind: ExitKind, value: u32) {
+        if self.is_direct {
+            return self.direct_exit(kind, value);
+        }
         self.asm.mov_imm32(B, value);
         let hole = self.asm.jmp();
         self.to_shared.push((hole, Place::Exit(kind)));
@@ -446,6 +482,7 @@ impl<'a> Emitter<'a> {
             self.leave(ExitKind::Interpret, value);
         }
         self.return_stubs(key);
+        self.direct_tail();
         let mut links = Vec::with_capacity(self.links.len() + self.across.len());
         for (hole, target, source) in std::mem::take(&mut self.links) {
             let at = Assembler::position(&hole) as u32;
@@ -453,7 +490,8 @@ impl<'a> Emitter<'a> {
             self.asm.land(hole);
             self.mark(target);
             self.leave(ExitKind::Link, self.first_link + links.len() as u32);
-            links.push(Link { at, stub, goal: Goal::Within(target), forward: target > source });
+            let forward = target > source && !self.is_direct;
+            links.push(Link { at, stub, goal: Goal::Within(target), forward });
         }
         for (hole, target, offset) in std::mem::take(&mut self.across) {
             let at = Assembler::position(&hole) as u32;
@@ -462,15 +500,18 @@ impl<'a> Emitter<'a> {
             self.offset = offset;
             self.mark(offset);
             self.leave(ExitKind::Link, self.first_link + links.len() as u32);
-            let other = self.asm.here() as u32;
-            self.asm.mov_imm64(A, target);
-            let hole = self.asm.jmp();
-            self.to_shared.push((hole, Place::Jump));
+            let other = if self.is_direct { stub } else { self.asm.here() as u32 };
+            if !self.is_direct {
+                self.asm.mov_imm64(A, target);
+                let hole = self.asm.jmp();
+                self.to_shared.push((hole, Place::Jump));
+            }
             links.push(Link { at, stub, goal: Goal::Across { target, other }, forward: false });
         }
         let stale = self.asm.here() as u32;
         self.mark(start);
         self.leave(ExitKind::Continue, u32::from(start));
+        self.direct_literals();
         Emitted {
             code: self.asm.code,
             near,
@@ -484,6 +525,7 @@ impl<'a> Emitter<'a> {
                 .map(|(hole, place)| ToShared { at: Assembler::position(hole) as u32, place: *place })
                 .collect(),
             calls: self.calls,
+            direct: self.direct,
         }
     }
 }
@@ -499,7 +541,7 @@ fn must_follow_sti(next: &[u8]) -> bool {
 }
 
 /// May the instruction run natively, its memory operand relocated?
-fn is_plain(instruction: &Instruction, key: Key) -> bool {
+pub(crate) fn is_plain(instruction: &Instruction, key: Key) -> bool {
     use Mnemonic as M;
     if instruction.is_privileged()
         || instruction.is_string_instruction()

@@ -116,6 +116,10 @@ impl Emitter<'_> {
     /// Jumps to an offset from the page's start: out of the page, or to an instruction that runs on into the next
     /// one. By a link where the page and the target's are global, otherwise by the jump cache.
     pub fn jump_across(&mut self, target: i64, key: Key) {
+        if key.direct {
+            let hole = self.asm.jmp();
+            return self.direct_link(hole, target, key);
+        }
         if let Some(page) = key.at
             && !in_page(target)
             && key.jumps()

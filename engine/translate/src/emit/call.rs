@@ -31,6 +31,7 @@ impl Emitter<'_> {
         self.asm.compare_frame_zero(at!(call_target));
         let off = self.asm.jcc(ZERO);
         self.go_slow(off);
+        self.asm.increment_frame(at!(calls));
         self.asm.status_to_a(at!(saved_flags));
         for part in [at!(system_flags), at!(interrupts), at!(ac)] {
             self.asm.or_frame(A, part);

@@ -20,12 +20,26 @@ const RCX: u8 = 1;
 const RDX: u8 = 2;
 const NOT_ZERO: u8 = 5;
 
+/// What it takes to read the time-stamp counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Word {
+    Aux,
+    MinusFrom,
+    Scale,
+    At,
+}
+
 impl Emitter<'_> {
     /// Translates an instruction of this family; `Interpret` for all others.
     pub fn system(&mut self, instruction: &Instruction, key: Key) -> Next {
         match instruction.mnemonic() {
             Mnemonic::Rdtsc | Mnemonic::Rdtscp if key.counter => {
-                self.read_counter(instruction.mnemonic() == Mnemonic::Rdtscp);
+                self.read_counter(instruction.mnemonic() == Mnemonic::Rdtscp, |word| match word {
+                    Word::Aux => at!(tsc_aux),
+                    Word::MinusFrom => at!(tsc_minus_from),
+                    Word::Scale => at!(tsc_scale),
+                    Word::At => at!(tsc_at),
+                });
                 Next::Following
             }
             Mnemonic::Rdpid => self.give(instruction.op0_register(), at!(tsc_aux)),
@@ -43,23 +57,24 @@ impl Emitter<'_> {
         }
     }
 
-    fn read_counter(&mut self, with_number: bool) {
+    /// Reads the time-stamp counter, by words that are found from GS. Uses A and B.
+    pub fn read_counter(&mut self, with_number: bool, place: impl Fn(Word) -> i32) {
         let asm = &mut self.asm;
         if with_number {
             // It waits for the instructions before it, as the guest's would.
             asm.bytes(&[0x0f, 0x01, 0xf9]);
-            asm.load_frame(RCX, at!(tsc_aux));
+            asm.load_frame(RCX, place(Word::Aux));
         } else {
             asm.bytes(&[0x0f, 0x31]);
         }
         asm.mov_imm32(B, 32);
         asm.shlx(RDX, RDX, B);
         asm.lea(RDX, Some(RDX), Some((RAX, 0)), 0, true);
-        asm.load_frame(B, at!(tsc_minus_from));
+        asm.load_frame(B, place(Word::MinusFrom));
         asm.lea(RDX, Some(RDX), Some((B, 0)), 0, true);
-        asm.load_frame(B, at!(tsc_scale));
+        asm.load_frame(B, place(Word::Scale));
         asm.multiply_rdx(A, B);
-        asm.load_frame(B, at!(tsc_at));
+        asm.load_frame(B, place(Word::At));
         asm.lea(A, Some(A), Some((B, 0)), 0, true);
         asm.lea(RAX, Some(A), None, 0, false);
         asm.mov_imm32(B, 32);

@@ -94,8 +94,8 @@ impl PackedKey {
     const PLACED: u64 = 1 << 11;
 
     fn of(key: Key) -> Self {
-        let Key { user, fpu, avx, direction, at, counter, bases, single } = key;
-        let bits = [user, fpu, avx, direction, counter, bases, single];
+        let Key { user, fpu, avx, direction, at, counter, bases, single, direct } = key;
+        let bits = [user, fpu, avx, direction, counter, bases, single, direct];
         let low = (0..).zip(bits).map(|(n, bit)| u64::from(bit) << n).sum::<u64>();
         Self(at.map_or(0, |page| page | Self::PLACED) | low)
     }
@@ -112,6 +112,7 @@ impl PackedKey {
             counter: has(4),
             bases: has(5),
             single: has(6),
+            direct: has(7),
         }
     }
 }
@@ -122,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_packed_key_is_the_key() {
-        for bits in 0..1u32 << 7 {
+        for bits in 0..1u32 << 8 {
             let has = |n: u32| bits >> n & 1 != 0;
             for at in [None, Some(0), Some(0xffff_ffff_8100_0000)] {
                 let key = Key {
@@ -134,6 +135,7 @@ mod tests {
                     counter: has(4),
                     bases: has(5),
                     single: has(6),
+                    direct: has(7),
                 };
                 assert_eq!(PackedKey::of(key).unpack(), key);
             }

@@ -114,6 +114,9 @@ impl Translated {
     /// enters it into the map beforehand.
     pub(super) fn anticipate(&mut self) -> io::Result<()> {
         let Some((rip, linear)) = self.faulted else { return Ok(()) };
+        if self.mirrors.is_active(self.tier.root()) && self.tier.facts().user {
+            return Ok(());
+        }
         if rip != self.tier.rip() {
             return Ok(());
         }
@@ -132,31 +135,7 @@ impl Translated {
     /// Finds out what the instruction at RIP wanted of memory, and fills the map if that is all it needs.
     fn repair(&mut self, ram_page: usize, offset: u16) -> io::Result<Repair> {
         let Some(Decoded { instruction, .. }) = self.instruction_here() else { return Ok(Repair::Other) };
-        let registers: [u64; 16] = self.tier.registers().try_into().unwrap_or([0; 16]);
-        let facts = self.tier.facts();
-        let value = |register: Register, _: usize, _: usize| {
-            Some(match register {
-                Register::FS => facts.fs_base,
-                Register::GS => facts.gs_base,
-                register if register.is_segment_register() => 0,
-                register if register.is_gpr() => {
-                    let whole = registers[register.full_register().number()];
-                    if register.size() == 4 { whole & 0xffff_ffff } else { whole }
-                }
-                _ => return None,
-            })
-        };
-        let accesses: Vec<(u64, u64, bool)> = self
-            .info
-            .info(&instruction)
-            .used_memory()
-            .iter()
-            .filter(|used| used.access() != OpAccess::NoMemAccess)
-            .filter_map(|used| {
-                let write = !matches!(used.access(), OpAccess::Read | OpAccess::CondRead);
-                Some((used.virtual_address(0, value)?, used.memory_size().size() as u64, write))
-            })
-            .collect();
+        let accesses = self.accesses(&instruction);
         let mut filled = false;
         for (linear, size, write) in accesses {
             let site = self.sites.get(ram_page, offset).for_size(size as usize);
@@ -196,6 +175,34 @@ impl Translated {
             }
         }
         Ok(if filled { Repair::Filled } else { Repair::Other })
+    }
+
+    /// The accesses of an instruction: address, bytes, and whether it writes.
+    pub(super) fn accesses(&mut self, instruction: &Instruction) -> Vec<(u64, u64, bool)> {
+        let registers: [u64; 16] = self.tier.registers().try_into().unwrap_or([0; 16]);
+        let facts = self.tier.facts();
+        let value = |register: Register, _: usize, _: usize| {
+            Some(match register {
+                Register::FS => facts.fs_base,
+                Register::GS => facts.gs_base,
+                register if register.is_segment_register() => 0,
+                register if register.is_gpr() => {
+                    let whole = registers[register.full_register().number()];
+                    if register.size() == 4 { whole & 0xffff_ffff } else { whole }
+                }
+                _ => return None,
+            })
+        };
+        self.info
+            .info(instruction)
+            .used_memory()
+            .iter()
+            .filter(|used| used.access() != OpAccess::NoMemAccess)
+            .filter_map(|used| {
+                let write = !matches!(used.access(), OpAccess::Read | OpAccess::CondRead);
+                Some((used.virtual_address(0, value)?, used.memory_size().size() as u64, write))
+            })
+            .collect()
     }
 
     /// May a page be entered for writes? `now` if one is about to happen.
