@@ -90,7 +90,7 @@ mod tests {
         let spec =
             |path: &str, tag: &str, read_only| Ok(Spec { path: path.into(), tag: tag.to_owned(), read_only });
         assert_eq!(".:src".parse(), spec(".", "src", false));
-        assert_eq!("/home/me/src/".parse(), spec("/home/me/src/", "src", false));
+        assert_eq!("/data/me/src/".parse(), spec("/data/me/src/", "src", false));
         assert_eq!("/a:b/c,readonly".parse(), spec("/a:b/c", "c", true));
         assert_eq!("/a,,b:c:d".parse(), spec("/a,b:c", "d", false));
         for (text, error) in [
