@@ -123,7 +123,7 @@ fn what_a_system_is_told(stage: &Stage) -> Result<()> {
     built()?;
     let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA story";
     let file = stage.file("key.pub", format!("{key}\n"))?;
-    let script = "hostname; id -un ann; cat /home/ann/.ssh/authorized_keys; stat -c %a:%U /home/ann/.ssh; su ann -c 'sudo id -un'";
+    let script = "hostname; id -un ann; cat ~ann/.ssh/authorized_keys; stat -c %a:%U ~ann/.ssh; su ann -c 'sudo id -un'";
     let told = ["--hostname", "web.example", "--user", "ann", "--ssh-key"];
     stage
         .ringfence([IMAGE])
