@@ -102,9 +102,10 @@ impl Vcpu for WrongVcpu {
 fn machine(follower: Box<dyn Engine>, board: &Arc<Fickle>) -> Box<dyn Vcpu> {
     let memory = Arc::new(GuestMemory::new(1 << 20).unwrap());
     // sti; mov cx, 1000; again: in al, 60h; rdtsc; inc bx; pushf; pop bp;
-    // out 61h, al; loop again; hlt
-    let program =
-        [0xfb, 0xb9, 0xe8, 0x03, 0xe4, 0x60, 0x0f, 0x31, 0x43, 0x9c, 0x5d, 0xe6, 0x61, 0xe2, 0xf5, 0xf4];
+    // out 61h, al; loop again; cli; hlt: this board may always have one more interrupt, which would wake it
+    let program = [
+        0xfb, 0xb9, 0xe8, 0x03, 0xe4, 0x60, 0x0f, 0x31, 0x43, 0x9c, 0x5d, 0xe6, 0x61, 0xe2, 0xf5, 0xfa, 0xf4,
+    ];
     memory.write(GuestPhys(CODE), &program).unwrap();
     // inc si; iret
     memory.write(GuestPhys(HANDLER), &[0x46, 0xcf]).unwrap();

@@ -114,14 +114,15 @@ impl Translated {
     /// enters it into the map beforehand.
     pub(super) fn anticipate(&mut self) -> io::Result<()> {
         let Some((rip, linear)) = self.faulted else { return Ok(()) };
-        if self.mirrors.is_active(self.tier.root()) && self.tier.facts().user {
-            return Ok(());
-        }
         if rip != self.tier.rip() {
             return Ok(());
         }
-        self.faulted = None;
-        let view = View::of(&self.tier.facts());
+        let facts = self.tier.facts();
+        // A mirror, should it be entered, needs the page as well.
+        if !(facts.user && self.mirrors.is_active(self.tier.root())) {
+            self.faulted = None;
+        }
+        let view = View::of(&facts);
         self.contexts.enter(view, &self.frame)?;
         if let Some(mapped) = self.tier.peek(linear) {
             let granted = mapped.write && self.grant(&mapped, false);
