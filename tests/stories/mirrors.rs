@@ -27,7 +27,7 @@ fn programs_do_so_on_two_cpus(_: &Stage) -> Result<()> {
 }
 
 fn agree(vcpus: u32) -> Result<()> {
-    let mut guest = Live::boot_on(&Mirrored, vcpus, vec![])?;
+    let mut guest = Live::boot_on(&Mirrored { far: false }, vcpus, vec![])?;
     for script in SCRIPTS {
         let native = std::process::Command::new("sh").args(["-c", script]).output().context(script)?;
         let native = String::from_utf8(native.stdout)?;

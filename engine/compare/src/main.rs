@@ -77,7 +77,7 @@ impl EngineName {
         match self {
             Self::Interpret => &interpret::Interpreter,
             Self::Translate => &translate::Translator,
-            Self::Mirrored => &translate::Mirrored,
+            Self::Mirrored => &translate::Mirrored { far: true },
         }
     }
 }

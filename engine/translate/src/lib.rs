@@ -97,7 +97,11 @@ pub struct WithoutExtract;
 /// The translator with user code in mirrors from its first instruction, however little it computes: for tests. A budget of
 /// instructions is only roughly kept.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Mirrored;
+pub struct Mirrored {
+    /// What mirrors keep of their own lies far from the program, where no address that errs by a few GiB leads: such an access must
+    /// fault as it does without a mirror.
+    pub far: bool,
+}
 
 /// What tests may want otherwise.
 #[derive(Clone, Copy, Debug)]
@@ -105,7 +109,7 @@ pub(crate) struct Ways {
     /// The host's PEXT is an instruction like others.
     pub fast_extract: bool,
     /// User code runs in mirrors always.
-    pub mirrors: bool,
+    pub mirrors: Option<Mirrored>,
 }
 
 macro_rules! engine {
@@ -123,15 +127,15 @@ macro_rules! engine {
                 attention: &Arc<Attention>,
                 board: &Arc<dyn Board>,
             ) -> Result<Box<dyn Vcpu>, EngineError> {
-                vcpu(index, model, memory, attention, board, $ways)
+                vcpu(index, model, memory, attention, board, $ways(self))
             }
         }
     };
 }
 
-engine!(Translator, "translate", Ways { fast_extract: host::fast_extract(), mirrors: false });
-engine!(WithoutExtract, "translate", Ways { fast_extract: false, mirrors: false });
-engine!(Mirrored, "mirrored", Ways { fast_extract: host::fast_extract(), mirrors: true });
+engine!(Translator, "translate", |_| Ways { fast_extract: host::fast_extract(), mirrors: None });
+engine!(WithoutExtract, "translate", |_| Ways { fast_extract: false, mirrors: None });
+engine!(Mirrored, "mirrored", |of: &Self| Ways { fast_extract: host::fast_extract(), mirrors: Some(*of) });
 
 fn vcpu(
     index: u32,

@@ -48,15 +48,25 @@ const END: u64 = (1 << 47) - STEP;
 /// Where no process can have anything.
 const FIRST: u64 = STEP;
 
-/// A hole for a program that executes `rip`, in the address space with the root table `cr3`; `None` if no place was found in some
-/// tries. `random` gives where to try: a program that errs should not meet it, and none should know where it is.
-pub(crate) fn find(memory: &GuestMemory, cr3: u64, rip: u64, mut random: impl FnMut() -> u64) -> Option<u64> {
+/// A hole near the program that executes `rip`, or anywhere, in the address space with the root table `cr3`; `None` if no place was
+/// found in some tries. `random` gives where to try: a program that errs should not meet it, and none should know where it is.
+pub(crate) fn find(
+    memory: &GuestMemory,
+    cr3: u64,
+    rip: Option<u64>,
+    mut random: impl FnMut() -> u64,
+) -> Option<u64> {
     const TRIES: usize = 64;
-    let rip = rip & !(STEP - 1);
     (0..TRIES).find_map(|_| {
         let random = random();
-        let far = NEAREST + random / 2 % ((FARTHEST - NEAREST) / STEP) * STEP;
-        let start = if random & 1 == 0 { rip.checked_sub(far)? } else { rip + far };
+        let steps = random / 2;
+        let start = match rip.map(|rip| rip & !(STEP - 1)) {
+            None => steps % (END / STEP) * STEP,
+            Some(rip) => {
+                let far = NEAREST + steps % ((FARTHEST - NEAREST) / STEP) * STEP;
+                if random & 1 == 0 { rip.checked_sub(far)? } else { rip + far }
+            }
+        };
         let fits = start >= FIRST && start + (BYTES as u64) < END;
         (fits && is_free(memory, cr3, start)).then_some(start)
     })

@@ -95,12 +95,13 @@ pub(crate) struct Mirror {
 }
 
 impl Mirror {
-    /// An empty mirror for the program at `rip` in the address space of this root table; `None` if there is no hole in it.
+    /// An empty mirror for the program at `rip` in the address space of this root table, its own things near that or not; `None`
+    /// if there is no hole.
     ///
     /// # Errors
     /// When the host does not let us.
-    pub fn new(memory: &GuestMemory, root: u64, rip: u64) -> io::Result<Option<Self>> {
-        let Some(start) = hole::find(memory, root, rip, random) else { return Ok(None) };
+    pub fn new(memory: &GuestMemory, root: u64, rip: u64, far: bool) -> io::Result<Option<Self>> {
+        let Some(start) = hole::find(memory, root, (!far).then_some(rip), random) else { return Ok(None) };
         let files = [CODE, DATA, LIST].map(|len| anonymous_file(c"ringfence-mirror", len));
         let [code, data, list] = files;
         let (code, data, list) = (code?, data?, list?);

@@ -13,6 +13,7 @@ use interpret::{Facts, Flush};
 
 use self::visit::Visit;
 use super::Translated;
+use crate::Mirrored;
 use crate::counter::ticks;
 use crate::emit::direct::COUNTER;
 use crate::emit::system::Word;
@@ -49,6 +50,8 @@ pub(super) struct Mirrors {
     jumped: bool,
     /// User code runs in mirrors always, for tests.
     pub always: bool,
+    /// See [`Mirrored::far`].
+    far: bool,
 }
 
 /// An address space whose user code may run in a mirror.
@@ -75,9 +78,9 @@ pub(super) enum Left {
 }
 
 impl Mirrors {
-    /// None. `always` is for tests.
-    pub fn new(always: bool) -> Self {
-        Self { always, ..Self::default() }
+    /// None. With `test`, there will be one for all user code.
+    pub fn new(test: Option<Mirrored>) -> Self {
+        Self { always: test.is_some(), far: test.is_some_and(|test| test.far), ..Self::default() }
     }
 
     /// Does user code of this address space run in a mirror?
@@ -289,6 +292,6 @@ impl Translated {
             let station = Arc::clone(&self.station);
             self.mirrors.alarm = Some(Alarm::new(move || station.alarm())?);
         }
-        Mirror::new(&self.memory, root, self.tier.rip())
+        Mirror::new(&self.memory, root, self.tier.rip(), self.mirrors.far)
     }
 }
