@@ -181,8 +181,25 @@ pub enum Cpu {
     /// SSE4.2, POPCNT, CMPXCHG16B: any since about 2009
     #[value(name = "x86-64-v2")]
     V2,
+    /// AVX2, BMI, FMA: since about 2013; the host's CPU must have them
+    #[value(name = "x86-64-v3")]
+    V3,
     /// All that the engine can do on this host
     Host,
+}
+
+impl Cpu {
+    /// Can the host's CPU do what the level promises? Others are done without its help.
+    pub fn is_to_be_had(self) -> bool {
+        self != Self::V3
+            || std::arch::is_x86_feature_detected!("avx2")
+                && std::arch::is_x86_feature_detected!("bmi1")
+                && std::arch::is_x86_feature_detected!("bmi2")
+                && std::arch::is_x86_feature_detected!("fma")
+                && std::arch::is_x86_feature_detected!("f16c")
+                && std::arch::is_x86_feature_detected!("lzcnt")
+                && std::arch::is_x86_feature_detected!("movbe")
+    }
 }
 
 impl From<Cpu> for engine::CpuLevel {
@@ -190,6 +207,7 @@ impl From<Cpu> for engine::CpuLevel {
         match cpu {
             Cpu::V1 => Self::V1,
             Cpu::V2 => Self::V2,
+            Cpu::V3 => Self::V3,
             Cpu::Host => Self::Host,
         }
     }

@@ -112,6 +112,10 @@ fn check(args: &RunArgs) -> Result<(), Failure> {
             format!("{} bytes is no memory size: it must be at least 1M, and a multiple of 4K", args.memory);
         return Err(Failure::usage(text).hint("most Linux kernels want 128M at least: --memory 512M"));
     }
+    if !args.cpu.is_to_be_had() {
+        return Err(Failure::usage("this host's CPU is no x86-64-v3: it lacks AVX2, BMI or FMA")
+            .hint("--cpu x86-64-v2, or --cpu host for all that this one can do"));
+    }
     if !(1..=MOST_VCPUS).contains(&args.vcpus) {
         return Err(Failure::usage(BuildError::Vcpus(args.vcpus)).hint("for example: --vcpus 2"));
     }
