@@ -14,8 +14,8 @@ const SCRIPTS: [&str; 5] = [
     "seq 1 3000 | sort -rn | md5sum",
     "seq 1 200 | while read n; do echo $((n * n)); done | sha256sum",
     "seq 1 2000 | awk '{ s += $1 * 1.5 / 7 } END { printf \"%.6f\\n\", s }'",
-    "seq 1 5000 | gzip -c | gunzip -c | cksum",
-    "for i in 1 2 3 4; do (seq $i 999 | wc -c) & wait; done",
+    "seq 1 5000 | gzip -c | gunzip -c | md5sum",
+    "sh -c 'for i in 1 2 3 4; do (seq $i 999 | wc -c) & wait; done'",
 ];
 
 fn programs_do_what_they_do(_: &Stage) -> Result<()> {
