@@ -12,9 +12,10 @@ use anyhow::{Context, Result, bail};
 pub struct Holdings {
     /// Open descriptors.
     pub descriptors: usize,
-    /// Threads.
+    /// Threads, but for the clocks of translators' mirrors.
     pub threads: usize,
-    /// Mappings that have a name: of files, rings, shared memory. Those without are allocators' and translators'.
+    /// Mappings that have a name: of files, rings, shared memory. Those without are allocators' and translators'; so are those of
+    /// mirrors.
     pub mappings: usize,
     /// Resident memory, in bytes.
     pub resident: u64,
@@ -36,8 +37,8 @@ impl Holdings {
         Ok(Self {
             // One of them is for the counting.
             descriptors: entries("fd")? - 1,
-            threads: entries("task")?,
-            mappings: fs::read_to_string(here.join("maps"))?.lines().filter(|line| has_name(line)).count(),
+            threads: fs::read_dir(here.join("task"))?.filter(|task| !is_of_mirror(task)).count(),
+            mappings: fs::read_to_string(here.join("maps"))?.lines().filter(|line| counts(line)).count(),
             resident: pages * 4096,
         })
     }
@@ -65,9 +66,18 @@ impl Holdings {
     }
 }
 
-/// A line of `/proc/PID/maps`: the sixth word is the name.
-fn has_name(line: &str) -> bool {
-    line.split_ascii_whitespace().nth(5).is_some()
+/// A line of `/proc/PID/maps`, whose sixth word is the name: is it what a device may leave? A translator makes mirrors when
+/// the guest computes, and maps RAM a second time.
+fn counts(line: &str) -> bool {
+    line.split_ascii_whitespace()
+        .nth(5)
+        .is_some_and(|name| !name.contains("ringfence-mirror") && !name.contains("ringfence-ram"))
+}
+
+/// Is a thread the clock of a mirror?
+fn is_of_mirror(task: &std::io::Result<fs::DirEntry>) -> bool {
+    let name = task.as_ref().ok().and_then(|task| fs::read_to_string(task.path().join("comm")).ok());
+    name.is_some_and(|name| name.trim() == "mirror-alarm")
 }
 
 #[cfg(test)]
