@@ -178,18 +178,26 @@ impl Store {
 
     /// The links of a mirror's block that lead nowhere yet, and the guest addresses that they are for.
     pub fn open_links(&self, number: usize) -> Vec<(u32, u64)> {
-        let page = self.blocks[number].key().at.unwrap_or(0);
         let first = self.links.partition_point(|link| (link.from as usize) < number);
         let of_block = self.links[first..].iter().take_while(|link| link.from as usize == number);
         let open = of_block.enumerate().filter(|(_, link)| link.to == NONE);
-        open.map(|(n, link)| {
-            let target = match link.goal(&self.crossings) {
-                Goal::Within(offset) => page + u64::from(offset),
-                Goal::Across { target, .. } => target,
-            };
-            ((first + n) as u32, target)
-        })
-        .collect()
+        open.map(|(n, _)| (first + n) as u32).map(|link| (link, self.target(link))).collect()
+    }
+
+    /// The guest address that a link of a mirror's block is for.
+    pub fn target(&self, link: u32) -> u64 {
+        match self.goal(link) {
+            (Goal::Within(offset), _, key) => key.at.unwrap_or(0) + u64::from(offset),
+            (Goal::Across { target, .. }, ..) => target,
+        }
+    }
+
+    /// Leads a link of a mirror's block to the block that it is for, in its page or in another.
+    pub fn join(&mut self, link: u32, block: usize) {
+        match self.goal(link).0 {
+            Goal::Within(_) => self.connect(link, block),
+            Goal::Across { .. } => self.connect_across(link, block),
+        }
     }
 
     /// Translates a block for the runner `who`. The cache is not full. Gives its number; `None` if another CPU was

@@ -353,12 +353,17 @@ impl Translated {
         if !facts.user && !single && self.tier.is_code_global(rip) {
             key.at = Some(rip & !(PAGE_SIZE - 1));
         }
-        let left = PAGE_SIZE - rip % PAGE_SIZE;
-        let mut second = None;
-        if left < LONGEST_INSTRUCTION as u64 && self.runs_on(at, left) {
-            second = Some(self.tier.code_at(rip.wrapping_add(left))?);
-        }
+        let second = self.second_page(rip, at)?;
         self.block_at(&Source { at, second, key })
+    }
+
+    /// Where the instruction at RIP, which lies at `at`, goes on in another page, if it does; `None` if that cannot be fetched.
+    fn second_page(&mut self, rip: u64, at: RamOffset) -> Option<Option<RamOffset>> {
+        let left = PAGE_SIZE - rip % PAGE_SIZE;
+        if left < LONGEST_INSTRUCTION as u64 && self.runs_on(at, left) {
+            return Some(Some(self.tier.code_at(rip.wrapping_add(left))?));
+        }
+        Some(None)
     }
 
     /// Does the instruction at `at` need more than the `left` bytes of its page?

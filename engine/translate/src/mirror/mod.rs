@@ -200,14 +200,11 @@ impl Mirror {
             )
         };
         let calls: Vec<Call> = runs.iter().map(call).collect();
-        let done = self.make(&calls);
-        if done.is_ok() {
-            runs.iter().for_each(|run| self.pages.insert(run));
-            return Ok(());
+        if self.make(&calls).is_err() {
+            // As many mappings as the host allows: from the beginning, with these alone.
+            self.unmap_all()?;
+            self.make(&calls)?;
         }
-        // As many mappings as the host allows: from the beginning, with these alone.
-        self.unmap_all()?;
-        self.make(&calls)?;
         runs.iter().for_each(|run| self.pages.insert(run));
         Ok(())
     }

@@ -280,9 +280,9 @@ impl Translated {
         if let Some(at) = list.iter().position(|mirror| mirror.root == root) {
             let mirror = list.remove(at);
             if mirror.tracee.is_ours() && mirror.has_its_hole(&self.memory) {
-                let busy = mirror.tracee.busy();
-                let fresh = self.mirrors.active(root).filter(|active| active.account.weight == 0);
-                fresh.into_iter().for_each(|active| active.account.busy = busy);
+                if let Some(active) = self.mirrors.active(root).filter(|active| active.account.weight == 0) {
+                    active.account.busy = mirror.tracee.busy();
+                }
                 return Ok(Some(mirror));
             }
         }

@@ -6,7 +6,7 @@ use base::PAGE_SIZE;
 use interpret::Facts;
 
 use super::super::{Around, Translated};
-use crate::emit::block::{Goal, Key, LONGEST_INSTRUCTION};
+use crate::emit::block::Key;
 use crate::mirror::Mirror;
 use crate::store::Source;
 
@@ -36,10 +36,7 @@ impl Translated {
                 budget -= 1;
                 let before = mirror.store.translated;
                 let Some(block) = self.mirror_block(mirror, facts, target) else { continue };
-                match mirror.store.goal(link).0 {
-                    Goal::Within(_) => mirror.store.connect(link, block),
-                    Goal::Across { .. } => mirror.store.connect_across(link, block),
-                }
+                mirror.store.join(link, block);
                 if mirror.store.translated != before {
                     new.push_back(block);
                 }
@@ -52,14 +49,10 @@ impl Translated {
         let at = self.tier.code_at(rip)?;
         let page = rip & !(PAGE_SIZE - 1);
         mirror.execute(page / PAGE_SIZE, at.page() as u64);
-        let key = Key { at: Some(page), direct: true, ..self.key(facts, false) };
-        let key = Key { direction: false, ..key };
-        let left = PAGE_SIZE - rip % PAGE_SIZE;
-        let mut second = None;
-        if left < LONGEST_INSTRUCTION as u64 && self.runs_on(at, left) {
-            let next = self.tier.code_at(rip.wrapping_add(left))?;
-            mirror.execute(page / PAGE_SIZE + 1, next.page() as u64);
-            second = Some(next);
+        let key = Key { at: Some(page), direct: true, direction: false, ..self.key(facts, false) };
+        let second = self.second_page(rip, at)?;
+        if let Some(second) = second {
+            mirror.execute(page / PAGE_SIZE + 1, second.page() as u64);
         }
         let source = Source { at, second, key };
         if let Some(number) = mirror.store.find(&source) {

@@ -6,7 +6,6 @@ use interpret::Facts;
 
 use super::super::Translated;
 use super::Left;
-use crate::emit::block::Goal;
 use crate::frame::ExitKind;
 use crate::mirror::policy::Weight;
 use crate::mirror::tracee::{Pace, Stop};
@@ -36,10 +35,7 @@ impl Translated {
                 if let Some((link, _)) =
                     visit.link.take().filter(|&(_, flushes)| flushes == mirror.store.flushes)
                 {
-                    match mirror.store.goal(link).0 {
-                        Goal::Within(_) => mirror.store.connect(link, number),
-                        Goal::Across { .. } => mirror.store.connect_across(link, number),
-                    }
+                    mirror.store.join(link, number);
                 }
                 if mirror.store.translated != before {
                     self.translate_ahead(mirror, facts, number);
@@ -136,11 +132,7 @@ impl Translated {
         let (rip, left) = match kind {
             ExitKind::Link => {
                 visit.link = Some((value, mirror.store.flushes));
-                let target = match mirror.store.goal(value).0 {
-                    Goal::Within(offset) => place.page + u64::from(offset),
-                    Goal::Across { target, .. } => target,
-                };
-                (target, None)
+                (mirror.store.target(value), None)
             }
             ExitKind::Continue => (place.page + u64::from(value), None),
             _ => (here, Some(Left::Interpret)),
