@@ -25,7 +25,7 @@ fn the_command_line() {
         (&["run", "--memory", "lots"], "write a whole number and K, M, G or T"),
         (&["run", "--timeout", "0"], "longer than nothing"),
         (&["run", "--timeout", "soon"], "write seconds"),
-        (&["run", "--cpu", "x86-64-v9"], "[possible values: x86-64-v1, x86-64-v2, host]"),
+        (&["run", "--cpu", "x86-64-v9"], "[possible values: x86-64-v1, x86-64-v2, "),
         (&["run", "--engine", "steam"], "[possible values: auto, "),
         (&["run", "--vcpus", "many"], "invalid value 'many'"),
         (&["run", "--json"], "--stats"),
