@@ -208,3 +208,37 @@ fn offsets_that_no_disk_needs() {
     drop(rig);
     assert!(std::fs::metadata(&source.path).unwrap().len() < 1 << 20);
 }
+
+/// Clusters of one request are read side by side; one among them that claims to be compressed and is not fails the
+/// request, and nothing is left of it: its buffer is not written any more, and the disk goes on.
+#[test]
+fn a_broken_cluster_fails_the_request_that_meets_it() {
+    const CLUSTER: u64 = 64 << 10;
+    let folder = tempfile::tempdir().unwrap();
+    let source = make(&folder.path().join("a"), Format::Qcow2, SIZE, None);
+    let mut rig = Rig::open(&source, &Options::default());
+    // The other way round, so that each is a read of its own.
+    for cluster in (0..32).rev() {
+        rig.write(cluster * CLUSTER / 512, &[cluster as u8 + 1; CLUSTER as usize]);
+    }
+    drop(rig);
+    let bytes = std::fs::read(&source.path).unwrap();
+    let number = |at: u64| u64::from_be_bytes(bytes[at as usize..][..8].try_into().unwrap());
+    let l2 = number(number(40)) & 0x00ff_ffff_ffff_fe00;
+    let entry = number(l2 + 20 * 8) & !(1 << 63) | 1 << 62;
+    patch(&source.path, l2 + 20 * 8, &entry.to_be_bytes());
+    for with_threads in ENGINES {
+        let mut rig = Rig::open(&source.clone().read_only(), &threads(with_threads));
+        for _ in 0..20 {
+            let buffer = rig.buffer(0x1001, 32 * CLUSTER);
+            assert!(rig.request(Op::Read, 0, 32 * CLUSTER / 512, buffer.clone()).is_err());
+            buffer.clear(0, u64::MAX);
+            for cluster in [0, 19, 21, 31] {
+                assert!(rig.read(cluster * CLUSTER / 512, 128) == [cluster as u8 + 1; CLUSTER as usize]);
+            }
+            let mut rest = vec![1; 4 << 10];
+            buffer.slice(2 * CLUSTER, 4 << 10).read(0, &mut rest);
+            assert!(rest == [0; 4 << 10], "nobody writes there any more");
+        }
+    }
+}

@@ -17,6 +17,12 @@ use super::{Access, Backing, Error, Format, HostFile, Result, SECTOR, Source};
 /// The most images behind one another.
 const MOST_LINKS: usize = 16;
 
+/// Of one request so many bytes are read at a time where its clusters lie apart; the library would wait for each cluster
+/// before it begins with the next. A compressed cluster takes memory of its own meanwhile.
+const AT_ONCE: u64 = 1 << 20;
+/// But no more clusters than this.
+const MOST_AT_ONCE: u64 = 16;
+
 /// One image of a chain, and by its access all that is behind it.
 pub(super) struct Link {
     /// Its content.
@@ -110,7 +116,9 @@ fn open_qcow2(
     if let Some(upkeep) = &upkeep {
         upkeep.begin().map_err(Error::io(format!("writing {}", path.display())))?;
     }
-    Ok(Link { access: FormatAccess::new(qcow2), backed, upkeep })
+    let mut access = FormatAccess::new(qcow2);
+    access.set_async_read_parallelization((AT_ONCE / header.cluster()).clamp(1, MOST_AT_ONCE) as usize);
+    Ok(Link { access, backed, upkeep })
 }
 
 /// Puts the counts right of an image that was not closed.
