@@ -15,15 +15,22 @@ pub struct Engine {
     pub usual: u32,
     /// And where it wants several.
     pub most: u32,
+    /// Are long stories told in full here? On the other rows they are told in short ([`crate::Stage::length`]).
+    pub full: bool,
 }
 
 impl Engine {
     /// The table.
     pub const ALL: [Self; 3] = [
-        Self { label: "interpret", name: "interpret", usual: 1, most: 4 },
-        Self { label: "translate", name: "translate", usual: 1, most: 4 },
-        Self { label: "translate-2", name: "translate", usual: 2, most: 2 },
+        Self { label: "interpret", name: "interpret", usual: 1, most: 4, full: false },
+        Self { label: "translate", name: "translate", usual: 1, most: 4, full: true },
+        Self { label: "translate-2", name: "translate", usual: 2, most: 2, full: false },
     ];
+
+    /// Is it a translator, which is many times as fast as an interpreter?
+    pub fn is_fast(&self) -> bool {
+        self.name != "interpret"
+    }
 
     /// What this host lacks for it, in Ringfence's words; `None` if it runs.
     ///

@@ -26,6 +26,7 @@ mod program;
 mod ringfence;
 mod stage;
 mod story;
+mod times;
 
 pub use ended::Ended;
 pub use engine::Engine;
@@ -36,3 +37,4 @@ pub use peak::Peak;
 pub use ringfence::{Ringfence, Running};
 pub use stage::Stage;
 pub use story::{Scope, Story};
+pub use times::Times;

@@ -44,6 +44,11 @@ impl Stage {
         self.engine.map_or(1, |engine| engine.usual)
     }
 
+    /// How many rounds, lines or bytes a long story is told with: all of them where it is told in full, fewer elsewhere.
+    pub fn length(&self, full: usize, short: usize) -> usize {
+        if self.engine.is_none_or(|engine| engine.full) { full } else { short }
+    }
+
     fn logged<Word: AsRef<OsStr>>(
         &self,
         log: &Path,

@@ -1,25 +1,44 @@
 //! A story, and how it is told.
 
+use std::time::Instant;
+
 use anyhow::Result;
 use libtest_mimic::{Failed, Trial};
 
-use crate::{Engine, Stage};
+use crate::{Engine, Stage, Times};
 
-/// How often a story is told.
+/// Where a story is told. The interpreter takes six times as long for a boot as the translator, and all stories together are
+/// to take minutes: a story that is not about engines is told on the interpreter if its subject has no other there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// On each engine that runs here.
+    /// On each row of the table of engines ([`Engine::ALL`]).
     EachEngine,
-    /// Once: engines have no part in it.
+    /// On the rows of fast engines, with one vCPU and with several: what the host's side does, and what drivers do with it.
+    FastEngines,
+    /// On the row that long stories are told in full on ([`Engine::full`]): what other rows would tell in the same words.
+    FullRow,
+    /// Once, on the engine that Ringfence takes unasked: engines have no part in it.
     Once,
 }
 
-/// A story.
+impl Scope {
+    /// Is a story of this scope told on this engine?
+    pub fn includes(self, engine: &Engine) -> bool {
+        match self {
+            Self::EachEngine => true,
+            Self::FastEngines => engine.is_fast(),
+            Self::FullRow => engine.full,
+            Self::Once => false,
+        }
+    }
+}
+
+/// A story: what a user does, where it is told, and what must come of it.
 #[derive(Clone, Copy)]
 pub struct Story {
     /// `subject::what_happens`.
     pub name: &'static str,
-    /// How often.
+    /// Where.
     pub scope: Scope,
     /// What is done, and what must come of it.
     pub plot: fn(&Stage) -> Result<()>,
@@ -31,26 +50,51 @@ impl Story {
         Self { name, scope: Scope::EachEngine, plot }
     }
 
+    /// On fast engines.
+    pub const fn fast(name: &'static str, plot: fn(&Stage) -> Result<()>) -> Self {
+        Self { name, scope: Scope::FastEngines, plot }
+    }
+
+    /// On the row of long stories.
+    pub const fn full(name: &'static str, plot: fn(&Stage) -> Result<()>) -> Self {
+        Self { name, scope: Scope::FullRow, plot }
+    }
+
     /// Once.
     pub const fn once(name: &'static str, plot: fn(&Stage) -> Result<()>) -> Self {
         Self { name, scope: Scope::Once, plot }
     }
 
-    /// The tests that tell it, on these engines.
-    pub fn trials(self, engines: &[Engine]) -> Vec<Trial> {
+    /// The tests that tell it, on these engines; each notes how long it took.
+    pub fn trials(self, engines: &[Engine], times: &Times) -> Vec<Trial> {
         match self.scope {
-            Scope::Once => vec![self.trial(None)],
-            Scope::EachEngine => engines.iter().map(|engine| self.trial(Some(*engine))).collect(),
+            Scope::Once => vec![self.trial(None, times)],
+            scope => engines
+                .iter()
+                .filter(|engine| scope.includes(engine))
+                .map(|engine| self.trial(Some(*engine), times))
+                .collect(),
         }
     }
 
-    fn trial(self, engine: Option<Engine>) -> Trial {
+    /// What it is about.
+    pub fn subject(&self) -> &'static str {
+        self.name.split("::").next().unwrap_or(self.name)
+    }
+
+    fn trial(self, engine: Option<Engine>, times: &Times) -> Trial {
         let name = match engine {
             Some(engine) => format!("{}::{}", engine.label, self.name),
             None => self.name.to_owned(),
         };
         let tell = move || -> Result<()> { (self.plot)(&Stage::new(engine)?) };
-        Trial::test(name, move || tell().map_err(|error| Failed::from(format!("{error:#}"))))
+        let (named, times) = (name.clone(), times.clone());
+        Trial::test(name, move || {
+            let began = Instant::now();
+            let told = tell();
+            times.note(&named, began.elapsed());
+            told.map_err(|error| Failed::from(format!("{error:#}")))
+        })
     }
 }
 
@@ -59,14 +103,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_story_is_told_on_each_engine_or_once() {
+    fn a_story_is_told_where_its_scope_says() {
         let names = |story: Story| -> Vec<String> {
-            story.trials(&Engine::ALL).iter().map(|trial| trial.name().to_owned()).collect()
+            story
+                .trials(&Engine::ALL, &Times::default())
+                .iter()
+                .map(|trial| trial.name().to_owned())
+                .collect()
         };
         assert_eq!(
             names(Story::each("a::b", |_| Ok(()))),
             ["interpret::a::b", "translate::a::b", "translate-2::a::b"]
         );
+        assert_eq!(names(Story::fast("a::b", |_| Ok(()))), ["translate::a::b", "translate-2::a::b"]);
+        assert_eq!(names(Story::full("a::b", |_| Ok(()))), ["translate::a::b"]);
         assert_eq!(names(Story::once("a::b", |_| Ok(()))), ["a::b"]);
     }
 }

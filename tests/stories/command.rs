@@ -7,10 +7,10 @@ use ringfence_stories::{Stage, Story};
 pub const STORIES: &[Story] = &[
     Story::each("command::debian_boots_without_a_complaint", debian_boots_without_a_complaint),
     Story::each("command::bytes_go_in_and_come_out", bytes_go_in_and_come_out),
-    Story::each("command::a_script_on_standard_input", a_script_on_standard_input),
-    Story::each("command::a_shell_waits_for_its_jobs", a_shell_waits_for_its_jobs),
-    Story::each("command::ctrl_c_interrupts_it", ctrl_c_interrupts_it),
-    Story::each("command::that_does_not_exist", that_does_not_exist),
+    Story::fast("command::a_script_on_standard_input", a_script_on_standard_input),
+    Story::fast("command::a_shell_waits_for_its_jobs", a_shell_waits_for_its_jobs),
+    Story::fast("command::ctrl_c_interrupts_it", ctrl_c_interrupts_it),
+    Story::fast("command::that_does_not_exist", that_does_not_exist),
 ];
 
 fn debian_boots_without_a_complaint(stage: &Stage) -> Result<()> {

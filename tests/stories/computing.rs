@@ -5,9 +5,9 @@ use embedded::WORKOUT;
 use ringfence_stories::{Native, Stage, Story};
 
 pub const STORIES: &[Story] = &[
-    Story::each("computing::digests", digests),
+    Story::fast("computing::digests", digests),
     Story::each("computing::floating_point", floating_point),
-    Story::each("computing::compression", compression),
+    Story::fast("computing::compression", compression),
     Story::each("computing::workout", workout),
     Story::each("computing::cpus_against_each_other", cpus_against_each_other),
 ];

@@ -11,11 +11,11 @@ use ringfence_stories::{Live, Stage, Story};
 use virtio::{Balloon, Console, Port, Rng, VirtioPci, back};
 
 pub const STORIES: &[Story] = &[
-    Story::each(
+    Story::fast(
         "devices::a_balloon_takes_memory_and_gives_it_back",
         a_balloon_takes_memory_and_gives_it_back,
     ),
-    Story::each("devices::programs_talk_through_a_channel", programs_talk_through_a_channel),
+    Story::fast("devices::programs_talk_through_a_channel", programs_talk_through_a_channel),
     Story::each("devices::random_numbers_come_from_the_host", random_numbers_come_from_the_host),
 ];
 

@@ -4,10 +4,10 @@ use anyhow::{Result, ensure};
 use ringfence_stories::{Stage, Story};
 
 pub const STORIES: &[Story] = &[
-    Story::each("disks::a_file_system_outlives_its_guest", a_file_system_outlives_its_guest),
+    Story::fast("disks::a_file_system_outlives_its_guest", a_file_system_outlives_its_guest),
     Story::each("disks::what_the_guest_writes_is_in_the_file", what_the_guest_writes_is_in_the_file),
-    Story::each("disks::several_on_all_vcpus", several_on_all_vcpus),
-    Story::each("disks::one_that_is_only_read", one_that_is_only_read),
+    Story::fast("disks::several_on_all_vcpus", several_on_all_vcpus),
+    Story::fast("disks::one_that_is_only_read", one_that_is_only_read),
 ];
 
 const MIB: usize = 1 << 20;

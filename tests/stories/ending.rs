@@ -6,12 +6,12 @@ use nix::sys::signal::Signal;
 use ringfence_stories::{Ended, Stage, Story};
 
 pub const STORIES: &[Story] = &[
-    Story::each("ending::the_kernel_panics", the_kernel_panics),
+    Story::fast("ending::the_kernel_panics", the_kernel_panics),
     Story::each("ending::no_init", no_init),
     Story::each("ending::triple_fault", triple_fault),
     Story::each("ending::time_out", time_out),
     Story::each("ending::user_space_is_never_reached", user_space_is_never_reached),
-    Story::each("ending::the_guest_turns_itself_off", the_guest_turns_itself_off),
+    Story::fast("ending::the_guest_turns_itself_off", the_guest_turns_itself_off),
     Story::each("ending::terminated", terminated),
 ];
 

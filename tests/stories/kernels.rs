@@ -4,8 +4,8 @@ use anyhow::{Result, ensure};
 use ringfence_stories::{Stage, Story};
 
 pub const STORIES: &[Story] = &[
-    Story::each("kernels::the_one_for_real_machines", the_one_for_real_machines),
-    Story::each("kernels::the_32_bit_one", the_32_bit_one),
+    Story::fast("kernels::the_one_for_real_machines", the_one_for_real_machines),
+    Story::full("kernels::the_32_bit_one", the_32_bit_one),
     Story::each("kernels::the_plainest_cpu", the_plainest_cpu),
     Story::each("kernels::all_vcpus", all_vcpus),
 ];

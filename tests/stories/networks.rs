@@ -10,14 +10,14 @@ use anyhow::{Result, anyhow, ensure};
 use ringfence_stories::{Stage, Story};
 
 pub const STORIES: &[Story] = &[
-    Story::each("networks::bytes_go_out_and_come_back", bytes_go_out_and_come_back),
+    Story::fast("networks::bytes_go_out_and_come_back", bytes_go_out_and_come_back),
     Story::each("networks::a_lease_is_had", a_lease_is_had),
-    Story::each("networks::a_published_port_leads_in", a_published_port_leads_in),
-    Story::each("networks::the_hosts_loopback_is_closed", the_hosts_loopback_is_closed),
-    Story::each("networks::two_machines_on_a_switch", two_machines_on_a_switch),
-    Story::each("networks::one_queue_a_vcpu_and_the_offloads", one_queue_a_vcpu_and_the_offloads),
-    Story::each("networks::none_and_two", none_and_two),
-    Story::each("networks::a_capture_holds_the_frames", a_capture_holds_the_frames),
+    Story::fast("networks::a_published_port_leads_in", a_published_port_leads_in),
+    Story::fast("networks::the_hosts_loopback_is_closed", the_hosts_loopback_is_closed),
+    Story::fast("networks::two_machines_on_a_switch", two_machines_on_a_switch),
+    Story::fast("networks::one_queue_a_vcpu_and_the_offloads", one_queue_a_vcpu_and_the_offloads),
+    Story::fast("networks::none_and_two", none_and_two),
+    Story::fast("networks::a_capture_holds_the_frames", a_capture_holds_the_frames),
 ];
 
 /// `WORDS debian -- sh -ec SCRIPT`.

@@ -8,11 +8,11 @@ use anyhow::{Result, ensure};
 use ringfence_stories::{Stage, Story};
 
 pub const STORIES: &[Story] = &[
-    Story::each("shares::files_go_both_ways", files_go_both_ways),
-    Story::each("shares::what_is_said_to_be_read_only_is", what_is_said_to_be_read_only_is),
+    Story::fast("shares::files_go_both_ways", files_go_both_ways),
+    Story::fast("shares::what_is_said_to_be_read_only_is", what_is_said_to_be_read_only_is),
     Story::each("shares::links_lead_nowhere", links_lead_nowhere),
-    Story::each("shares::each_sees_what_the_other_does", each_sees_what_the_other_does),
-    Story::each("shares::several_on_all_vcpus", several_on_all_vcpus),
+    Story::fast("shares::each_sees_what_the_other_does", each_sees_what_the_other_does),
+    Story::fast("shares::several_on_all_vcpus", several_on_all_vcpus),
     Story::once("shares::what_cannot_be_shared", what_cannot_be_shared),
 ];
 
