@@ -1,7 +1,7 @@
 //! Whole systems, installed on a disk by `image build`, which the first of these stories to be told does once.
 //!
-//! The interpreter takes minutes for a boot; so on it a system only comes up and goes down, and all that it is used for in
-//! between is told on the translator.
+//! The interpreter takes minutes for a boot; so on each engine a system only comes up, is well and goes down, and what it is
+//! used for in between is told on the translator.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,9 +12,9 @@ use ringfence_stories::{Ringfence, Running, Stage, Story};
 
 pub const STORIES: &[Story] = &[
     Story::each("installed::a_debian_from_login_to_power_off", a_debian_from_login_to_power_off),
+    Story::full("installed::a_package_outlives_a_reboot", a_package_outlives_a_reboot),
     Story::once("installed::commands_and_a_layer_that_goes", commands_and_a_layer_that_goes),
-    Story::once("installed::a_system_that_is_kept", a_system_that_is_kept),
-    Story::once("installed::what_a_system_is_told", what_a_system_is_told),
+    Story::once("installed::a_system_that_is_told_and_kept", a_system_that_is_told_and_kept),
     Story::once("installed::a_disk_of_ones_own", a_disk_of_ones_own),
     Story::once("installed::mistakes", mistakes),
 ];
@@ -61,26 +61,36 @@ fn log_in(running: Running) -> Result<Running> {
         .wait_for_next("I am root")
 }
 
+/// Everything that was to start has started.
+fn is_well(running: Running) -> Result<Running> {
+    running
+        .types("systemctl is-system-running --wait; systemctl --failed --no-legend | wc -l | sed 's/^/failed: /'\n")?
+        .wait_for_next("running")?
+        .wait_for_next("failed: 0")
+}
+
+fn power_off(running: Running) -> Result<()> {
+    running.types("poweroff\n")?.wait_for_next("reboot: Power down")?.end()?.exits(0)?;
+    Ok(())
+}
+
 fn a_debian_from_login_to_power_off(stage: &Stage) -> Result<()> {
+    built()?;
+    let running = stage.ringfence([IMAGE, "--memory", "1G"]).keyboard().limit_minutes(30).start()?;
+    power_off(is_well(log_in(running)?)?)
+}
+
+fn a_package_outlives_a_reboot(stage: &Stage) -> Result<()> {
     built()?;
     let kept = Kept(name(stage, "life"));
     let words = [IMAGE, "--memory", "1G", "--keep", &kept.0];
     let running = log_in(stage.with_all_vcpus(words).keyboard().limit_minutes(30).start()?)?;
-    let mut running = running
-        .types("systemctl is-system-running --wait; systemctl --failed --no-legend | wc -l | sed 's/^/failed: /'\n")?
-        .wait_for_next("running")?
-        .wait_for_next("failed: 0")?;
-    if stage.engine().is_some_and(|engine| engine.name != "interpret") {
-        running = running
-            .types("apt-get -qq update && apt-get -qq -y install hello >/dev/null 2>&1; hello -g \"$((6 * 7)) greetings\"\n")?
-            .wait_for_next("42 greetings")?
-            .types("reboot\n")?
-            .wait_for_next("reboot: Restarting system")?;
-        running =
-            log_in(running)?.types("hello -g \"$((6 * 8)) greetings\"\n")?.wait_for_next("48 greetings")?;
-    }
-    running.types("poweroff\n")?.wait_for_next("reboot: Power down")?.end()?.exits(0)?;
-    Ok(())
+    let running = is_well(running)?
+        .types("apt-get -qq update && apt-get -qq -y install hello >/dev/null 2>&1; hello -g \"$((6 * 7)) greetings\"\n")?
+        .wait_for_next("42 greetings")?
+        .types("reboot\n")?
+        .wait_for_next("reboot: Restarting system")?;
+    power_off(log_in(running)?.types("hello -g \"$((6 * 8)) greetings\"\n")?.wait_for_next("48 greetings")?)
 }
 
 fn commands_and_a_layer_that_goes(stage: &Stage) -> Result<()> {
@@ -95,12 +105,17 @@ fn commands_and_a_layer_that_goes(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-fn a_system_that_is_kept(stage: &Stage) -> Result<()> {
+fn a_system_that_is_told_and_kept(stage: &Stage) -> Result<()> {
     built()?;
     let kept = Kept(name(stage, "kept"));
     let keep = ["--keep", &kept.0];
-    let first = ["--", "sh", "-c", "echo stays >/mark"];
-    stage.ringfence([IMAGE]).args(keep).args(first).limit_minutes(15).run()?.exits(0)?;
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA story";
+    let file = stage.file("key.pub", format!("{key}\n"))?;
+    let told = ["--hostname", "web.example", "--user", "ann", "--ssh-key"];
+    let script = "hostname; id -un ann; cat ~ann/.ssh/authorized_keys; stat -c %a:%U ~ann/.ssh; su ann -c 'sudo id -un'
+        echo stays >/mark";
+    let first = stage.ringfence([IMAGE]).args(keep).args(told).arg(&file).args(["--", "sh", "-c", script]);
+    first.limit_minutes(15).run()?.exits(0)?.prints(format!("web.example\nann\n{key}\n700:ann\nroot\n"))?;
     let list = Ringfence::new(["image", "list"]).run()?.exits(0)?;
     ensure!(list.out().contains(&kept.0), "{list}");
 
@@ -119,24 +134,6 @@ fn a_system_that_is_kept(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-fn what_a_system_is_told(stage: &Stage) -> Result<()> {
-    built()?;
-    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA story";
-    let file = stage.file("key.pub", format!("{key}\n"))?;
-    let script = "hostname; id -un ann; cat ~ann/.ssh/authorized_keys; stat -c %a:%U ~ann/.ssh; su ann -c 'sudo id -un'";
-    let told = ["--hostname", "web.example", "--user", "ann", "--ssh-key"];
-    stage
-        .ringfence([IMAGE])
-        .args(told)
-        .arg(&file)
-        .args(["--", "sh", "-c", script])
-        .limit_minutes(15)
-        .run()?
-        .exits(0)?
-        .prints(format!("web.example\nann\n{key}\n700:ann\nroot\n"))?;
-    Ok(())
-}
-
 /// The image's disk, copied by `disk convert`, is a disk as any other: its kernel is found on it.
 fn a_disk_of_ones_own(stage: &Stage) -> Result<()> {
     built()?;
@@ -147,8 +144,7 @@ fn a_disk_of_ones_own(stage: &Stage) -> Result<()> {
     let copy = stage.path().join("own.qcow2");
     Ringfence::new(["disk", "convert", "--to", "qcow2", disk]).arg(&copy).run()?.exits(0)?;
     let running = stage.ringfence(["--disk"]).arg(format!("{},format=qcow2", copy.display()));
-    let running = log_in(running.keyboard().limit_minutes(15).start()?)?;
-    running.types("poweroff\n")?.wait_for_next("reboot: Power down")?.end()?.exits(0)?;
+    power_off(log_in(running.keyboard().limit_minutes(15).start()?)?)?;
     checked(&copy)
 }
 
