@@ -4,14 +4,14 @@
 //! crates' insides: it runs the program as it was built, and looks at its output and its exit status.
 //!
 //! ```text
-//! Story ── for each Engine ──► Stage ──run──► Ringfence (the process, with a time limit) ──► Ended
-//!                                    └─native─► the same script on the host, by the same busybox
+//! Story ── for each Engine of its Scope ──► Stage ──run──► Ringfence (the process, with a time limit) ──► Ended
+//!                                                 └─native─► the same script on the host, by the same busybox
 //! ```
 //!
 //! Where somebody must reach into a running machine, it runs in our own process ([`Live`]).
 //!
-//! The engine is a parameter: whatever one passes, all pass ([`Engine::ALL`] is the table). A story that has nothing
-//! to do with engines (a wrong command line, say) is told once.
+//! The engine is a parameter: whatever one passes, all pass ([`Engine::ALL`] is the table). Where a story is told is said
+//! where it is declared, by its [`Scope`]; how long it is on a row, by [`Stage::length`].
 //!
 //! Stories never judge by time. Limits are there so that a machine that hangs is a failure and not the end of
 //! the whole suite, and are generous, since they must hold on a busy host as well.

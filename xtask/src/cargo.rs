@@ -1,5 +1,6 @@
 //! Cargo commands. All build in one profile, so that nothing is compiled twice.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::tree::Tree;
@@ -18,11 +19,16 @@ pub fn cargo(words: &[&str]) -> Command {
     command
 }
 
-/// A program of the workspace, as the build step left it.
-pub fn program(tree: &Tree, profile: &str, name: &str, words: &[&str]) -> Command {
+/// Where the build step left a program of the workspace.
+pub fn built(tree: &Tree, profile: &str, name: &str) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| tree.root().join("target"), |dir| tree.root().join(dir));
-    let mut command = Command::new(target.join(profile).join(name));
+    target.join(profile).join(name)
+}
+
+/// A program of the workspace, as the build step left it.
+pub fn program(tree: &Tree, profile: &str, name: &str, words: &[&str]) -> Command {
+    let mut command = Command::new(built(tree, profile, name));
     command.args(words);
     command
 }

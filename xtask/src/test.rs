@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::cargo::{FUZZ, STORIES, cargo, program};
+use crate::cargo::{FUZZ, STORIES, built, cargo, program};
 use crate::check;
 use crate::step::Run;
 use crate::tree::Tree;
@@ -61,7 +61,10 @@ pub fn all(run: &mut Run, tree: &Tree, options: &Options) -> Result<()> {
     run.command("fuzz targets", program(tree, "fuzz", FUZZ, &["run", "--seed", &seed, "--time", &time]))?;
 
     if stories && !options.quick {
-        run.command("whole machines", cargo(&["test", "--release", "--package", STORIES]))?;
+        let mut stories = cargo(&["test", "--release", "--package", STORIES]);
+        // The program that is there: by themselves they would build another, with the features that it has when alone.
+        stories.env("RINGFENCE", built(tree, "release", "ringfence"));
+        run.command("whole machines", stories)?;
     }
     Ok(())
 }
