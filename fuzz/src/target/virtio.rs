@@ -217,6 +217,7 @@ impl Stage {
         });
         let slot = board.plug(&memory, plug).expect("the host has threads");
         board.pci.assign();
+        board.pci.config_write(slot, 4, Width::Word, 7);
         board.pci.stand(false);
         Self { board, memory, slot }
     }
@@ -292,7 +293,9 @@ impl Stage {
                 if !(0x10..0x28).contains(&register) {
                     self.board.pci.config_write(self.slot, register, Width::Dword, script.dword());
                     self.board.pci.config_read(self.slot, register, Width::Dword);
-                    self.board.pci.config_write(self.slot, 4, Width::Word, 7);
+                    // Once in a while it is no bus master.
+                    let command = if script.once_in(4) { 3 } else { 7 };
+                    self.board.pci.config_write(self.slot, 4, Width::Word, command);
                 }
             }
             _ => self.write(0x3000 + 4 * queue, Width::Word, queue),

@@ -14,6 +14,7 @@ const CAPABILITIES: usize = 0x34;
 const HAS_CAPABILITIES: u8 = 1 << 4;
 const COMMAND_PORTS: u8 = 1;
 const COMMAND_MEMORY: u8 = 2;
+const COMMAND_MASTER: u8 = 4;
 
 /// What a function is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,6 +144,12 @@ impl ConfigSpace {
                 *byte = *byte & !mask | (value >> (8 * n)) as u8 & mask;
             }
         }
+    }
+
+    /// May the function be a bus master (6.2.2)? If not it neither touches memory nor sends messages, which are writes to
+    /// memory.
+    pub fn is_master(&self) -> bool {
+        self.bytes[COMMAND] & COMMAND_MASTER != 0
     }
 
     /// As after reset.

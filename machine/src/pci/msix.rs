@@ -1,7 +1,8 @@
 //! MSI-X (PCI Local Bus Specification 3.0, 6.8.2): a table of messages that a function sends as interrupts.
 //!
 //! The table and the pending bits are in one of the function's BARs; the two bits that govern all of them are in
-//! its configuration space, of which the function tells [`Msix::set_control`].
+//! its configuration space, of which the function tells [`Msix::set_control`]. A message is a write to memory: while the
+//! function is no bus master all vectors are as if masked, and what is raised waits.
 
 use base::{RestoreError, Saved};
 use engine::Width;
@@ -89,9 +90,10 @@ impl Msix {
         self.control & MSIX_CONTROL_WRITABLE == ENABLE
     }
 
-    /// The control register has been written. Gives what becomes due.
-    pub fn set_control(&mut self, control: u16) -> Vec<MsiMessage> {
-        self.control = control & MSIX_CONTROL_WRITABLE;
+    /// The control register has been written, or whether the function is a bus master. Gives what becomes due.
+    pub fn set_control(&mut self, control: u16, master: bool) -> Vec<MsiMessage> {
+        let mask = if master { 0 } else { FUNCTION_MASK };
+        self.control = control & MSIX_CONTROL_WRITABLE | mask;
         (0..self.entries.len()).filter_map(|vector| self.release(vector)).collect()
     }
 
@@ -206,7 +208,7 @@ mod tests {
     fn an_open_vector_is_sent_at_once() {
         let mut msix = ready();
         assert_eq!(msix.raise(1), None, "not enabled");
-        assert!(msix.set_control(ENABLE).is_empty(), "what was raised before is nothing");
+        assert!(msix.set_control(ENABLE, true).is_empty(), "what was raised before is nothing");
         assert_eq!(msix.raise(1), Some(MESSAGE));
         assert_eq!((msix.raise(0), msix.raise(3), msix.raise(0xffff)), (None, None, None));
         assert_eq!(msix.read_pending(0, Width::Qword), 1, "vector 0 is masked and waits");
@@ -215,15 +217,24 @@ mod tests {
     #[test]
     fn a_masked_vector_is_sent_once_when_the_mask_goes() {
         let mut msix = ready();
-        msix.set_control(ENABLE | FUNCTION_MASK);
+        msix.set_control(ENABLE | FUNCTION_MASK, true);
         assert_eq!((msix.raise(1), msix.raise(1)), (None, None));
         assert_eq!(msix.read_pending(0, Width::Byte), 2);
-        assert_eq!(msix.set_control(ENABLE), [MESSAGE]);
+        assert_eq!(msix.set_control(ENABLE, true), [MESSAGE]);
         assert_eq!(msix.read_pending(0, Width::Byte), 0);
         assert_eq!(msix.write(28, Width::Dword, 1), None);
         assert_eq!(msix.raise(1), None);
         assert_eq!(msix.write(28, Width::Dword, 0), Some(MESSAGE));
         assert_eq!(msix.write(28, Width::Dword, 0), None);
+    }
+
+    #[test]
+    fn what_is_raised_waits_until_the_function_is_a_bus_master() {
+        let mut msix = ready();
+        assert!(msix.set_control(ENABLE, false).is_empty());
+        assert_eq!((msix.raise(1), msix.write(28, Width::Dword, 0)), (None, None));
+        assert_eq!(msix.set_control(ENABLE, true), [MESSAGE]);
+        assert!(msix.set_control(ENABLE, true).is_empty(), "it is sent once");
     }
 
     #[test]
@@ -246,7 +257,7 @@ mod tests {
     #[test]
     fn the_state_round_trips_and_nonsense_is_refused() {
         let mut msix = ready();
-        msix.set_control(ENABLE | FUNCTION_MASK);
+        msix.set_control(ENABLE | FUNCTION_MASK, true);
         msix.raise(1);
         let mut copy = Msix::new(3);
         copy.restore_record(&msix.to_record()).unwrap();

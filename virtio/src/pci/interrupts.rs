@@ -73,11 +73,11 @@ impl PciInterrupts {
         due.into_iter().for_each(|message| self.wiring.send(message));
     }
 
-    /// The guest has written MSI-X's control register, or switched the pin on or off.
-    pub fn configure(&self, control: u16, disabled: bool) {
+    /// The guest has written MSI-X's control register, switched the pin on or off, or made the device a bus master or none.
+    pub fn configure(&self, control: u16, disabled: bool, master: bool) {
         let mut pins = self.pins();
         pins.disabled = disabled;
-        let due = pins.msix.set_control(control);
+        let due = pins.msix.set_control(control, master);
         self.wiring.set_pin(pins.level());
         drop(pins);
         due.into_iter().for_each(|message| self.wiring.send(message));

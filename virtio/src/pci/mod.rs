@@ -100,6 +100,13 @@ impl VirtioPci {
         Box::new(move |wiring| Ok(Arc::new(Self::new(Box::new(device), wiring)?) as Arc<dyn PciFunction>))
     }
 
+    /// What the command register and MSI-X's control register say now.
+    fn obey(&self, config: &ConfigSpace) {
+        let control = config.read(self.places.msix + MSIX_CONTROL as u8, Width::Word);
+        let pin_off = config.read(COMMAND, Width::Word) & COMMAND_PIN_OFF != 0;
+        self.interrupts.configure(control as u16, pin_off, config.is_master());
+    }
+
     fn status(&self, registers: &Registers) -> Status {
         if self.shared.is_resetting() {
             return registers.last;
@@ -211,10 +218,15 @@ impl PciFunction for VirtioPci {
 
     fn config_write(&self, register: u8, width: Width, value: u32) {
         let mut config = lock(&self.config);
+        let was_master = config.is_master();
         config.write(register, width, value);
-        let control = config.read(self.places.msix + MSIX_CONTROL as u8, Width::Word);
-        let pin_off = config.read(COMMAND, Width::Word) & COMMAND_PIN_OFF != 0;
-        self.interrupts.configure(control as u16, pin_off);
+        self.obey(&config);
+        if config.is_master() != was_master {
+            self.shared.set_master(!was_master);
+            drop(config);
+            self.shared.settle();
+            return;
+        }
         if self.places.is_window_data(register)
             && let Some((offset, window)) = self.window(&config)
         {
@@ -256,6 +268,7 @@ impl PciFunction for VirtioPci {
         lock(&self.registers).common.reset();
         self.interrupts.reset();
         lock(&self.config).reset();
+        self.shared.set_master(false);
     }
 
     fn save(&self) -> Record {

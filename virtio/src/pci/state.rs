@@ -66,8 +66,11 @@ impl Saved for &VirtioPci {
         };
         let mut work = self.shared.lock();
         work.device.restore(&device)?;
-        lock(&self.config).restore(config)?;
+        let mut space = lock(&self.config);
+        space.restore(config)?;
         self.interrupts.restore(interrupts)?;
+        self.obey(&space);
+        work.master = space.is_master();
         registers.common = fresh;
         work.rings = rings;
         self.shared.set_broken(broken);

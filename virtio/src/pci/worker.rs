@@ -6,7 +6,8 @@
 //!
 //! A *reset* while requests are with the back-end is done by the thread when they have come back; until then the
 //! status register does not show zero, and drivers wait for that (2.4.2). Likewise a machine that is to *stand*
-//! waits for them.
+//! waits for them, and a vCPU that takes the right to be *bus master* from the device (PCI 3.0, 6.2.2): without it the
+//! device touches no guest memory, as if the machine stood.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -32,12 +33,19 @@ pub(super) struct Work {
     /// There while the driver uses the device.
     pub rings: Option<Rings>,
     standing: bool,
+    /// It may be bus master.
+    pub master: bool,
     stopped: bool,
 }
 
 impl Work {
     fn idle(&self) -> bool {
         self.rings.is_none() || self.device.idle()
+    }
+
+    /// Nothing new is to be begun in guest memory.
+    fn rests(&self) -> bool {
+        self.standing || !self.master
     }
 }
 
@@ -60,7 +68,7 @@ pub(super) struct Shared {
 impl Shared {
     pub fn new(device: Box<dyn Device>, interrupts: Arc<PciInterrupts>) -> io::Result<Self> {
         Ok(Self {
-            work: Mutex::new(Work { device, rings: None, standing: true, stopped: false }),
+            work: Mutex::new(Work { device, rings: None, standing: true, master: false, stopped: false }),
             changed: Condvar::new(),
             bell: Bell::new()?,
             kicked: AtomicU64::new(0),
@@ -167,6 +175,18 @@ impl Shared {
         drop(self.changed.wait_while(work, moves).unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// The guest makes the device a bus master or none. Kicks that come while it is none are remembered.
+    pub fn set_master(&self, master: bool) {
+        self.lock().master = master;
+        self.kick_all();
+    }
+
+    /// Waits until nothing is with the back-end of a device that is no bus master.
+    pub fn settle(&self) {
+        let moves = |work: &mut Work| !work.master && !work.idle();
+        drop(self.changed.wait_while(self.lock(), moves).unwrap_or_else(PoisonError::into_inner));
+    }
+
     /// Ends the thread.
     pub fn stop(&self) {
         self.lock().stopped = true;
@@ -183,7 +203,7 @@ impl Shared {
         loop {
             let listens: Vec<bool> = {
                 let work = self.lock();
-                let open = work.rings.is_some() && (!work.standing || !work.idle());
+                let open = work.rings.is_some() && (!work.rests() || !work.idle());
                 (0..wakes.len()).map(|wake| open && work.device.listens(wake)).collect()
             };
             let heard = zip(wakes, &listens).map(|wake| PollFd::new(wake.as_fd(), PollFlags::POLLIN));
@@ -205,8 +225,8 @@ impl Shared {
     /// One round: first what has come back, then a reset or what is new.
     fn turn(&self, work: &mut Work, woken: bool) {
         let mut result = Ok(());
-        // The wake may have been heard when the machine still ran; now it stands, and its memory with it.
-        let open = !work.standing || !work.device.idle();
+        // The wake may have been heard when the device still ran; now it rests, and guest memory with it.
+        let open = !work.rests() || !work.device.idle();
         if woken
             && open
             && let Work { device, rings: Some(rings), .. } = work
@@ -218,7 +238,7 @@ impl Shared {
             }
         }
         self.finish_reset(work);
-        if result.is_ok() && !work.standing && !self.is_resetting() && !self.is_broken() {
+        if result.is_ok() && !work.rests() && !self.is_resetting() && !self.is_broken() {
             let kicked = self.kicked.swap(0, Ordering::SeqCst);
             if let Work { device, rings: Some(rings), .. } = work {
                 let mut numbers = (0..rings.queues().len() as u16).filter(|queue| kicked & 1 << queue != 0);

@@ -28,6 +28,11 @@ pub const ISR: u64 = 0x1000;
 pub const DEVICE: u64 = 0x2000;
 pub const NOTIFY: u64 = 0x3000;
 
+/// PCI's command register, and bits of it.
+pub const COMMAND: u8 = 4;
+pub const MEMORY: u32 = 2;
+pub const MASTER: u32 = 4;
+
 /// 4 MiB of RAM.
 pub const RAM: u64 = 4 << 20;
 /// Where the rings of queue 0 are; those of queue n are n × `RING_STEP` further on.
@@ -68,6 +73,7 @@ impl Driver {
             Box::new(move |wiring| Ok(Arc::new(VirtioPci::new(device, wiring)?) as Arc<_>));
         let slot = board.plug(&memory, plug).unwrap();
         board.pci.assign();
+        board.pci.config_write(slot, COMMAND, Width::Word, MEMORY | MASTER);
         let bar = u64::from(board.pci.config_read(slot, 0x10, Width::Dword) & !15);
         Self { board, memory, slot, bar }
     }

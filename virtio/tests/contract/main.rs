@@ -8,6 +8,7 @@ mod driver;
 mod fronts;
 mod hostile;
 mod interface;
+mod master;
 mod negotiation;
 mod requests;
 mod rng;

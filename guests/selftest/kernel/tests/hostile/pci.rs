@@ -49,6 +49,8 @@ fn find(device: u8) -> Option<Driver> {
     if identity & 0xffff != VENDOR {
         return None;
     }
+    // Memory, and bus master, which no firmware does for a driver.
+    write(device, COMMAND, 2 | 4);
     let bar = u64::from(read(device, BAR0) & !15);
     let mut registers = Registers { bar, ..Registers::default() };
     let mut at = byte(device, CAPABILITIES);
