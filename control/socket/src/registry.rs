@@ -9,12 +9,13 @@
 //! dead machine: it is swept when the name is taken again, and when machines are listed. A lock's file goes only
 //! while it is locked, and who locks one looks whether it is still the one of that name.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use base::PrivateError;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
@@ -28,11 +29,9 @@ pub enum RegistryError {
         "a machine named `{0}` is running already: choose another name, or end it with `ringfence stop {0}`"
     )]
     InUse(Name),
-    /// Somebody else could interfere.
-    #[error(
-        "{0} is not a directory of this user's alone (mode 0700): remove it, or set XDG_RUNTIME_DIR to one that is"
-    )]
-    Open(PathBuf),
+    /// The directory is not this user's alone.
+    #[error(transparent)]
+    Private(#[from] PrivateError),
     /// The path is too long for a socket's address.
     #[error("{0} is too long for the address of a socket: set XDG_RUNTIME_DIR to a shorter one")]
     Long(PathBuf),
@@ -66,13 +65,7 @@ impl Registry {
     /// # Errors
     /// [`RegistryError`], but not [`RegistryError::InUse`].
     pub fn open() -> Result<Self, RegistryError> {
-        let user = nix::unistd::geteuid().as_raw();
-        match std::env::var_os("XDG_RUNTIME_DIR") {
-            Some(path) if Path::new(&path).is_absolute() => {
-                Self::below(&PathBuf::from(path).join("ringfence"))
-            }
-            _ => Self::below(&std::env::temp_dir().join(format!("ringfence-{user}"))),
-        }
+        Self::below(&base::runtime_directory())
     }
 
     /// That below another directory.
@@ -80,9 +73,9 @@ impl Registry {
     /// # Errors
     /// As [`Registry::open`].
     pub fn below(root: &Path) -> Result<Self, RegistryError> {
-        private(root)?;
+        base::private_directory(root)?;
         let directory = root.join("vm");
-        private(&directory)?;
+        base::private_directory(&directory)?;
         Ok(Self { directory })
     }
 
@@ -230,22 +223,6 @@ fn is_at(file: &File, path: &Path) -> bool {
     }
 }
 
-/// Makes a directory that only this user can enter, or checks that it is one.
-fn private(path: &Path) -> Result<(), RegistryError> {
-    let host = |error| RegistryError::Host { path: path.to_owned(), error };
-    match DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(host(error)),
-        _ => {}
-    }
-    let found = fs::symlink_metadata(path).map_err(host)?;
-    let ours = found.uid() == nix::unistd::geteuid().as_raw();
-    if found.is_dir() && ours && found.mode() & 0o077 == 0 {
-        Ok(())
-    } else {
-        Err(RegistryError::Open(path.to_owned()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -314,7 +291,7 @@ mod tests {
     fn what_others_can_enter_is_refused() {
         let (root, registry) = registry();
         fs::set_permissions(&registry.directory, fs::Permissions::from_mode(0o755)).unwrap();
-        assert!(matches!(Registry::below(root.path()), Err(RegistryError::Open(_))));
+        assert!(matches!(Registry::below(root.path()), Err(RegistryError::Private(PrivateError::Open(_)))));
         let long = root.path().join("x".repeat(90));
         let registry = Registry::below(&long).unwrap();
         assert!(matches!(registry.claim(&name("blue")), Err(RegistryError::Long(_))));

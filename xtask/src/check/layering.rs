@@ -46,7 +46,7 @@ const LAYERS: &[Layer] = &[
     layer("virtio", &["base", "engine/api", "machine"]),
     layer("backend", &["base", "virtio"]),
     layer("control/images", &[]),
-    layer("control/socket", &[]),
+    layer("control/socket", &["base"]),
     layer(
         "cli",
         &[

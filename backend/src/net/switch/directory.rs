@@ -1,9 +1,10 @@
 //! Where the ports of a switch find each other: a directory of sockets, one a port, that only its user can enter.
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+
+use base::PrivateError;
 
 use super::port::PortId;
 
@@ -15,11 +16,9 @@ pub enum Error {
         "`{0}` cannot be a switch's name: use 1 to 32 letters, digits, `-`, `_` and `.`, and begin with no `.`"
     )]
     Name(String),
-    /// Somebody else could interfere.
-    #[error(
-        "{0} is not a directory of this user's alone (mode 0700): remove it, or set XDG_RUNTIME_DIR to one that is"
-    )]
-    Open(PathBuf),
+    /// The directory is not this user's alone.
+    #[error(transparent)]
+    Private(#[from] PrivateError),
     /// The path is too long for a socket's address.
     #[error("{0} is too long for the address of a socket: set XDG_RUNTIME_DIR to a shorter one")]
     Long(PathBuf),
@@ -57,12 +56,7 @@ impl Directory {
     /// # Errors
     /// [`Error`], but [`Error::Full`].
     pub fn open(name: &str) -> Result<Self, Error> {
-        let user = nix::unistd::geteuid().as_raw();
-        let root = match std::env::var_os("XDG_RUNTIME_DIR") {
-            Some(path) if Path::new(&path).is_absolute() => PathBuf::from(path).join("ringfence"),
-            _ => std::env::temp_dir().join(format!("ringfence-{user}")),
-        };
-        Self::below(&root, name)
+        Self::below(&base::runtime_directory(), name)
     }
 
     /// That of the switch of this name below a directory.
@@ -74,10 +68,10 @@ impl Directory {
             return Err(Error::Name(name.to_owned()));
         }
         let mut path = root.to_owned();
-        private(&path)?;
+        base::private_directory(&path)?;
         for part in ["switch", name] {
             path.push(part);
-            private(&path)?;
+            base::private_directory(&path)?;
         }
         if path.as_os_str().len() > Self::LONGEST {
             return Err(Error::Long(path));
@@ -106,22 +100,6 @@ impl Directory {
     }
 }
 
-/// Makes a directory that only this user can enter, or checks that it is one.
-fn private(path: &Path) -> Result<(), Error> {
-    let host = |error| Error::Host { path: path.to_owned(), error };
-    match DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(host(error)),
-        _ => {}
-    }
-    let found = fs::symlink_metadata(path).map_err(host)?;
-    let ours = found.uid() == nix::unistd::geteuid().as_raw();
-    if found.is_dir() && ours && found.mode() & 0o077 == 0 {
-        Ok(())
-    } else {
-        Err(Error::Open(path.to_owned()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,10 +123,12 @@ mod tests {
         let switch = root.path().join("switch");
         Directory::below(root.path(), "blue").unwrap();
         fs::set_permissions(&switch, fs::Permissions::from_mode(0o755)).unwrap();
-        assert!(matches!(Directory::below(root.path(), "blue"), Err(Error::Open(path)) if path == switch));
+        assert!(
+            matches!(Directory::below(root.path(), "blue"), Err(Error::Private(PrivateError::Open(path))) if path == switch)
+        );
         fs::rename(&switch, root.path().join("elsewhere")).unwrap();
         std::os::unix::fs::symlink(root.path().join("elsewhere"), &switch).unwrap();
-        assert!(matches!(Directory::below(root.path(), "blue"), Err(Error::Open(_))));
+        assert!(matches!(Directory::below(root.path(), "blue"), Err(Error::Private(PrivateError::Open(_)))));
     }
 
     #[test]
