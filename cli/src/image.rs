@@ -14,6 +14,11 @@ use crate::failure::Failure;
 use crate::run::Installing;
 use crate::{message, progress};
 
+/// The user's store. Waits for other processes are noted.
+pub fn store() -> images::Result<Store> {
+    Ok(Store::open_default()?.telling(|text| message::note(text)))
+}
+
 /// Does what `command` says.
 pub fn image(command: ImageCommand) -> Result<u8, Failure> {
     // A failure of the store is the host's within a run; on its own it is an ordinary one.
@@ -24,7 +29,7 @@ pub fn image(command: ImageCommand) -> Result<u8, Failure> {
 }
 
 fn act(command: ImageCommand) -> Result<u8, Failure> {
-    let store = Store::open_default()?;
+    let store = store()?;
     match command {
         ImageCommand::List { json } => list(&store, json)?,
         ImageCommand::Pull { names } => {
@@ -58,7 +63,7 @@ fn act(command: ImageCommand) -> Result<u8, Failure> {
 /// # Errors
 /// Why it cannot be had.
 pub fn obtain(name: &str) -> Result<Image, Failure> {
-    let store = Store::open_default()?;
+    let store = store()?;
     let unknown = match Recipe::of(name) {
         Ok(recipe) => return Ok(store.ensure(recipe, embedded::AGENT, &mut *progress::of_a_pull())?),
         Err(unknown) => unknown,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use agent::{Network, SHARE_WORD};
 use backend::block::Spec;
 use backend::net::{Kind, user};
-use images::{Image, Recipe, Store, Userspace};
+use images::{Image, Recipe, Userspace};
 use machine::firmware::MOST_VCPUS;
 use machine::load::{self, KernelKind};
 use machine::{BuildError, Images, VmConfig};
@@ -20,7 +20,7 @@ use super::image_disk::ImageDisk;
 use super::system::{self, Booted};
 use crate::args::{RunArgs, show_size};
 use crate::failure::Failure;
-use crate::{message, progress};
+use crate::{image, message, progress};
 
 /// The image that boots unless the user names one.
 const DEFAULT: &str = "debian";
@@ -135,7 +135,7 @@ fn is_offline(error: &images::Error) -> bool {
 
 fn pull(name: &str) -> images::Result<Image> {
     let recipe = Recipe::of(name)?;
-    Store::open_default()?.ensure(recipe, embedded::AGENT, &mut *progress::of_a_pull())
+    image::store()?.ensure(recipe, embedded::AGENT, &mut *progress::of_a_pull())
 }
 
 fn config(args: &RunArgs, command_line: String) -> VmConfig {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use backend::block::{Look, Spec};
 use images::installed::{self, System};
-use images::{Image, Seed, Store};
+use images::{Image, Seed};
 
 use super::files;
 use super::image_disk::{ImageDisk, own_kernel};
@@ -24,7 +24,7 @@ pub type Booted = (Image, Option<ImageDisk>);
 /// # Errors
 /// Why it cannot be had.
 pub fn named(name: &str) -> Result<Booted, Failure> {
-    let store = Store::open_default()?;
+    let store = image::store()?;
     // What can be no name is told with the names there are.
     if let Ok(Some(_)) = store.kept(name) {
         return kept(None, name);
@@ -43,7 +43,7 @@ pub fn named(name: &str) -> Result<Booted, Failure> {
 /// # Errors
 /// Why it cannot be had.
 pub fn kept(image: Option<&str>, name: &str) -> Result<Booted, Failure> {
-    let store = Store::open_default()?;
+    let store = image::store()?;
     let kept = match (store.kept(name)?, image) {
         (Some(kept), Some(image)) if image != kept.image.name && image != name => {
             let text = format!("`{name}` is a system of the image `{}`, not of `{image}`", kept.image.name);

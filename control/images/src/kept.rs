@@ -18,7 +18,6 @@ use serde::{Deserialize, Serialize};
 use crate::blobs::write_whole;
 use crate::disk::allocated;
 use crate::manifest::{SCHEMA, check_name};
-use crate::progress::Silent;
 use crate::pull::now;
 use crate::{Error, Image, Manifest, Recipe, Result, Store};
 
@@ -130,7 +129,7 @@ impl Store {
         if !path.exists() {
             return Ok(None);
         }
-        let _pull = self.lock_pull(&mut Silent)?;
+        let _pull = self.lock_pull()?;
         let _lock = self.lock_exclusive()?;
         let mut freed = 0;
         match File::open(&layer) {

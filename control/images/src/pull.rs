@@ -43,7 +43,7 @@ impl Store {
         if let Some(image) = self.current(&plan)? {
             return Ok(image);
         }
-        let _lock = self.lock_pull(progress)?;
+        let _lock = self.lock_pull()?;
         // Another process may have made it while this one waited.
         if let Some(image) = self.current(&plan)? {
             return Ok(image);
@@ -65,7 +65,7 @@ impl Store {
     pub fn pull(&self, recipe: &Recipe, agent: &[u8], progress: &mut dyn Progress) -> Result<Image> {
         let plan = Plan::new(recipe, agent)?;
         let began = now();
-        let _lock = self.lock_pull(progress)?;
+        let _lock = self.lock_pull()?;
         // Another process may have pulled it while this one waited.
         if let Ok(Some(image)) = self.current(&plan)
             && image.manifest.created > began

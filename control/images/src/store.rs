@@ -23,7 +23,6 @@ use std::{env, fs, io};
 use crate::blobs::{Blobs, write_whole};
 use crate::lock::Lock;
 use crate::manifest::{SCHEMA, check_name};
-use crate::progress::Silent;
 use crate::{Error, Image, Manifest, Result};
 
 /// The largest manifest that is read.
@@ -36,6 +35,8 @@ pub struct Store {
     pub(crate) blobs: Blobs,
     pub(crate) sources: Option<PathBuf>,
     pub(crate) fallback: bool,
+    /// Is told of waits for other processes.
+    waits: fn(&str),
 }
 
 impl Store {
@@ -62,13 +63,25 @@ impl Store {
             let dir = root.join(dir);
             fs::create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
         }
-        Ok(Self { blobs: Blobs::new(&root, root.join("tmp")), root, sources: None, fallback: true })
+        Ok(Self {
+            blobs: Blobs::new(&root, root.join("tmp")),
+            root,
+            sources: None,
+            fallback: true,
+            waits: log,
+        })
     }
 
     /// Fetches packages from the sources in the file `list` (sources.list(5)),
     /// a mirror of one's own say, instead of the host's.
     pub fn with_sources(self, list: &Path) -> Self {
         Self { sources: Some(list.to_owned()), ..self }
+    }
+
+    /// Tells `waits` whom it waits for, should it wait longer than a second for another process; otherwise that goes to the
+    /// log.
+    pub fn telling(self, waits: fn(&str)) -> Self {
+        Self { waits, ..self }
     }
 
     /// Never turns to Debian 12 for a package that the sources do not offer.
@@ -111,7 +124,7 @@ impl Store {
             return Ok(freed);
         }
         let path = self.manifest_path(name)?;
-        let _pull = self.lock_pull(&mut Silent)?;
+        let _pull = self.lock_pull()?;
         let _lock = self.lock_exclusive()?;
         match fs::remove_file(&path) {
             Ok(()) => {}
@@ -228,16 +241,20 @@ impl Store {
     }
 
     pub(crate) fn lock_shared(&self) -> Result<Lock> {
-        Lock::shared(&self.root.join("store.lock"))
+        Lock::shared(&self.root.join("store.lock"), self.waits)
     }
 
     pub(crate) fn lock_exclusive(&self) -> Result<Lock> {
-        Lock::exclusive(&self.root.join("store.lock"))
+        Lock::exclusive(&self.root.join("store.lock"), self.waits)
     }
 
-    pub(crate) fn lock_pull(&self, progress: &mut dyn crate::Progress) -> Result<Lock> {
-        Lock::exclusive_reporting(&self.root.join("pull.lock"), progress)
+    pub(crate) fn lock_pull(&self) -> Result<Lock> {
+        Lock::exclusive(&self.root.join("pull.lock"), self.waits)
     }
+}
+
+fn log(text: &str) {
+    tracing::warn!("{text}");
 }
 
 /// Removes the files in `dir`, which need not exist.

@@ -132,7 +132,7 @@ impl Store {
         if self.kept(&build.name)?.is_some() {
             return Err(Error::NameInUse { name: build.name.clone() });
         }
-        let _lock = self.lock_pull(progress)?;
+        let _lock = self.lock_pull()?;
         let collected = self.collect_packages(build, progress)?;
         self.install(build, &collected, agent, installer, progress)
     }
