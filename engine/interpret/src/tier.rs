@@ -328,6 +328,14 @@ impl Tier {
         })
     }
 
+    /// Where the code at a linear address lies, for the user or the supervisor, if a fetch would change nothing in the tables;
+    /// `None` where a real one must decide.
+    pub fn peek_code(&self, linear: u64, user: bool) -> Option<RamOffset> {
+        let view = if user { View::User } else { View::Supervisor };
+        let page = self.cpu.inspect(linear, view).filter(|page| page.rights.fetch)?;
+        self.cpu.memory.ram(page.phys)
+    }
+
     /// Does the access lead to a device, without a fault?
     pub fn is_device(&mut self, linear: u64, write: bool) -> bool {
         let access = if write { Access::Write } else { Access::Read };

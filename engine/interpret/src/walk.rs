@@ -118,7 +118,7 @@ impl Cpu {
                 let rights = Rights {
                     read: self.granted(&leaf, Access::Read, view),
                     write: leaf.dirty && self.granted(&leaf, Access::Write, view),
-                    fetch: false,
+                    fetch: self.granted(&leaf, Access::Fetch, view),
                     global: leaf.global && self.state.cr4 & cr4::PGE != 0,
                     shift,
                 };

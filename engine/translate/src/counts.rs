@@ -19,10 +19,14 @@ pub(crate) struct Counts {
     pub polls: u64,
     /// Faults of sites that were misaligned, or touched a device or a page under watch.
     pub site_faults: u64,
+    /// Spaces given to programs.
+    pub spaces: u64,
     /// Mirrors made, and those that were not worth it.
     pub mirrors_made: u64,
     /// See above.
     pub mirrors_left: u64,
+    /// Microseconds for making them.
+    pub mirrors_making: u64,
     /// Times that a mirror stopped.
     pub mirror_stops: u64,
     /// Pages mapped in mirrors.
@@ -68,7 +72,9 @@ impl Counts {
             ("faults: attention".to_owned(), self.polls),
             ("faults: awkward site".to_owned(), self.site_faults),
             ("faults: guest exception".to_owned(), self.odd_faults),
+            ("programs linked across pages".to_owned(), self.spaces),
             ("mirrors: made".to_owned(), self.mirrors_made),
+            ("mirrors: microseconds to make them".to_owned(), self.mirrors_making),
             ("mirrors: not worth it".to_owned(), self.mirrors_left),
             ("mirrors: stops".to_owned(), self.mirror_stops),
             ("mirrors: pages mapped".to_owned(), self.mirror_pages),

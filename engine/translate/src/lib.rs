@@ -31,6 +31,7 @@ mod map;
 mod memory;
 mod mirror;
 mod signal;
+mod spaces;
 mod station;
 mod store;
 mod vcpu;
@@ -103,6 +104,11 @@ pub struct Mirrored {
     pub far: bool,
 }
 
+/// The translator with all code linked across pages from its first instruction, as that of programs that have run for a while: for
+/// tests.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Linked;
+
 /// What tests may want otherwise.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ways {
@@ -110,6 +116,15 @@ pub(crate) struct Ways {
     pub fast_extract: bool,
     /// User code runs in mirrors always.
     pub mirrors: Option<Mirrored>,
+    /// Code is linked across pages always.
+    pub spaces: bool,
+}
+
+impl Ways {
+    /// As everybody wants it.
+    fn usual() -> Self {
+        Self { fast_extract: host::fast_extract(), mirrors: None, spaces: false }
+    }
 }
 
 macro_rules! engine {
@@ -133,9 +148,10 @@ macro_rules! engine {
     };
 }
 
-engine!(Translator, "translate", |_| Ways { fast_extract: host::fast_extract(), mirrors: None });
-engine!(WithoutExtract, "translate", |_| Ways { fast_extract: false, mirrors: None });
-engine!(Mirrored, "mirrored", |of: &Self| Ways { fast_extract: host::fast_extract(), mirrors: Some(*of) });
+engine!(Translator, "translate", |_| Ways::usual());
+engine!(WithoutExtract, "translate", |_| Ways { fast_extract: false, ..Ways::usual() });
+engine!(Mirrored, "mirrored", |of: &Self| Ways { mirrors: Some(*of), ..Ways::usual() });
+engine!(Linked, "linked", |_| Ways { spaces: true, ..Ways::usual() });
 
 fn vcpu(
     index: u32,

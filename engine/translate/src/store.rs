@@ -372,6 +372,14 @@ impl Store {
         }
     }
 
+    /// Throws away the blocks of a space.
+    pub fn drop_space(&mut self, space: u8) {
+        let of_space = |&number: &usize| self.blocks[number].live && self.blocks[number].key().space == space;
+        for number in (0..self.blocks.len()).filter(of_space).collect::<Vec<_>>() {
+            self.invalidate(number);
+        }
+    }
+
     /// The block that a host offset lies in.
     pub fn at_host(&self, host: u32) -> Option<usize> {
         // They lie in the order in which they were made.

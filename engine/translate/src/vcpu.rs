@@ -27,7 +27,7 @@ use x86::paging::{self as pte, is_canonical};
 use self::fault::{DECODED, Decoded};
 use self::mirrored::{Left, Mirrors};
 use crate::context::{Contexts, View, Views, contexts_each};
-use crate::counter::Counter;
+use crate::counter::{Counter, ticks};
 use crate::counts::Counts;
 use crate::emit::block::{Goal, Key, LONGEST_INSTRUCTION, POLL_BYTES, Surroundings};
 use crate::emit::branch;
@@ -36,6 +36,7 @@ use crate::emit::site::{Site, Sites};
 use crate::frame::{ExitKind, FramePage, Line};
 use crate::map::{NOWHERE, PAGE_BITS, WIDE_TABLE_AT, WRITE_TABLE_AT};
 use crate::signal;
+use crate::spaces::{Linked, Spaces};
 use crate::station::{Pages, Station};
 use crate::store::{Source, Store};
 use crate::{Ways, enter};
@@ -70,6 +71,7 @@ pub(crate) struct Translated {
     faulted: Option<(u64, u64)>,
     counts: Counts,
     mirrors: Mirrors,
+    spaces: Spaces,
     /// Supervisor code has run since user code of the active mirror's last did.
     asked: bool,
 }
@@ -190,6 +192,7 @@ impl Translated {
             faulted: None,
             counts: Counts::default(),
             mirrors: Mirrors::new(ways.mirrors),
+            spaces: Spaces::new(ways.spaces),
             asked: false,
         })
     }
@@ -222,6 +225,9 @@ impl Translated {
                 && facts.fpu;
             if wanted && mirrored {
                 self.consider_mirror();
+            }
+            if wanted && facts.user && facts.plain_64 && !counted {
+                self.consider_space(&facts);
             }
             if wanted || !facts.plain_64 || facts.checks_alignment {
                 self.store_x87();
@@ -274,6 +280,7 @@ impl Translated {
                         }
                         Resume::DispatchLink(link) if self.store.flushes == flushes => {
                             self.store.connect_across(link, number);
+                            self.note_linked(number);
                         }
                         _ => {}
                     }
@@ -311,6 +318,7 @@ impl Translated {
             }
             self.contexts.flush(flush);
             self.mirrors.flush(flush);
+            self.spaces.flush(flush);
         }
     }
 
@@ -329,6 +337,40 @@ impl Translated {
         }
         if std::mem::replace(&mut self.pcid, facts.pcid) != facts.pcid {
             ring::forget(self.frame.frame());
+        }
+        let is_news = self.spaces.enter(self.tier.root(), facts.pcid, ticks);
+        if is_news && self.spaces.always && self.spaces.now() == 0 {
+            self.adopt_space();
+        }
+        let tier = &self.tier;
+        for page in self.spaces.settle(|linear, user| tier.peek_code(linear, user).map(RamOffset::page)) {
+            self.store.unmap(Some(page));
+        }
+    }
+
+    /// User code was found running: is it time that it gets a space?
+    fn consider_space(&mut self, facts: &Facts) {
+        let (root, now) = (self.tier.root(), ticks());
+        self.spaces.enter(root, facts.pcid, || now);
+        if self.spaces.consider(root, now) {
+            self.adopt_space();
+        }
+    }
+
+    /// Gives the present address space a space.
+    fn adopt_space(&mut self) {
+        self.counts.spaces += 1;
+        if let Some(before) = self.spaces.adopt(ticks()) {
+            self.store.drop_space(before);
+        }
+        self.forget_jumps();
+    }
+
+    /// A link leads to a block in another page.
+    fn note_linked(&mut self, number: usize) {
+        let (key, ram) = (self.store.block(number).key(), self.store.block(number).page());
+        if let Some(page) = key.at.filter(|_| key.space != 0) {
+            self.spaces.note(page, Linked { ram, user: key.user });
         }
     }
 
@@ -350,8 +392,10 @@ impl Translated {
         let rip = self.tier.rip();
         let at = self.tier.code_at(rip)?;
         let mut key = self.key(facts, single);
-        if !facts.user && !single && self.tier.is_code_global(rip) {
-            key.at = Some(rip & !(PAGE_SIZE - 1));
+        if !single {
+            let global = !facts.user && self.tier.is_code_global(rip);
+            key.space = if global { 0 } else { self.spaces.now() };
+            key.at = (global || key.space != 0).then_some(rip & !(PAGE_SIZE - 1));
         }
         let second = self.second_page(rip, at)?;
         self.block_at(&Source { at, second, key })
@@ -380,6 +424,7 @@ impl Translated {
         }
         if self.store.is_full() {
             self.store.clear();
+            self.spaces.forget();
             self.forget_jumps();
         }
         let around = Around {
@@ -557,7 +602,9 @@ impl Translated {
         }
         let Some(resume) = call.resume.filter(|_| follows) else { return Ok(Ok(Resume::Dispatch)) };
         let block = self.store.block(block);
-        if self.key(&self.tier.facts(), false) != (Key { at: None, ..block.key() }) {
+        let key = block.key();
+        let elsewhere = key.space != 0 && !self.spaces.is_in(key.space, self.tier.root());
+        if elsewhere || self.key(&self.tier.facts(), false) != (Key { at: None, space: 0, ..key }) {
             return Ok(Ok(Resume::Dispatch));
         }
         Ok(Ok(Resume::At(self.store.cache.address(block.host + resume))))
@@ -572,6 +619,7 @@ impl Translated {
             avx: facts.avx,
             direction,
             at: None,
+            space: 0,
             counter: !(single || facts.user && facts.no_counter)
                 && self.counter.as_ref().is_some_and(Counter::is_known),
             bases: facts.bases,

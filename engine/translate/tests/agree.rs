@@ -38,6 +38,7 @@ fn agree(build: impl FnOnce(&mut CodeAssembler)) -> CpuState {
     let counted = run(&ringfence_translate::Translator, &code, Budget::Instructions(1_000_000));
     compare(&want, &counted);
     compare(&want, &run(&ringfence_translate::WithoutExtract, &code, Budget::Unlimited));
+    compare(&want, &run(&ringfence_translate::Linked, &code, Budget::Unlimited));
     got.0
 }
 

@@ -49,8 +49,10 @@ pub(crate) struct Key {
     pub avx: bool,
     /// DF is set.
     pub direction: bool,
-    /// The page's address, where it is the supervisor's and global.
+    /// The page's address, where it is the supervisor's and global, or there is a space.
     pub at: Option<u64>,
+    /// The [space](crate::spaces) that the translation is for; zero if it is for everybody.
+    pub space: u8,
     /// RDTSC may be executed, and from the host's counter.
     pub counter: bool,
     /// RDFSBASE and its kin may be executed.
@@ -172,6 +174,8 @@ pub(crate) struct Emitter<'a> {
     pub fast_extract: bool,
     /// [`Key::single`].
     pub single: bool,
+    /// [`Key::at`].
+    pub at: Option<u64>,
     /// The operand of 16 bytes that was looked up before the present instruction, if its address and addend are in their
     /// registers still.
     pub before: Option<Operand>,
@@ -238,6 +242,7 @@ pub(crate) fn translate(
         site: Site::Aligned,
         fast_extract: surroundings.fast_extract(),
         single: key.single,
+        at: key.at,
         before: None,
         after: None,
         misses: Vec::new(),

@@ -121,8 +121,12 @@ impl Emitter<'_> {
         let asm = &mut self.asm;
         if base == Register::RIP {
             // The decoder runs as if the page were at zero, so this is relative to the page.
-            asm.load_frame(A, at!(page));
-            asm.lea(A, Some(A), None, disp, true);
+            if let Some(page) = self.at {
+                asm.mov_imm64(A, page.wrapping_add(displacement as u64));
+            } else {
+                asm.load_frame(A, at!(page));
+                asm.lea(A, Some(A), None, disp, true);
+            }
         } else {
             let host = |asm: &mut Assembler, register: Register, scratch: u8| {
                 let number = gpr_number(register)?;

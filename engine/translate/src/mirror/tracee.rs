@@ -1,6 +1,6 @@
 //! A process of ours that has nothing of us in it: what a mirror lives in.
 //!
-//! It is made by `fork` and by executing a program of a few bytes, so that no memory, descriptor, signal handler or thread-local of
+//! It is made by `vfork` and by executing a program of a few bytes, so that no memory, descriptor, signal handler or thread-local of
 //! ours is left in it, and runs under `ptrace` from its first instruction. It can do nothing on its own: whatever
 //! it executes as a system call stops it instead (`PTRACE_SYSEMU`), every signal comes to us, and it dies with the
 //! thread that traces it. The system calls that shape its memory are ours: we put registers and a list of calls in front
@@ -85,6 +85,31 @@ pub(crate) struct Tracee {
     first: Registers,
 }
 
+/// What the child needs to know.
+struct Start<'a> {
+    program: RawFd,
+    files: &'a [RawFd],
+}
+
+/// Words of 16 bytes for the stack that the child starts on.
+const START_STACK: usize = 4096;
+
+/// The child, in our memory: becomes the program.
+extern "C" fn begin(start: *mut c_void) -> libc::c_int {
+    let (empty, argv) = (c"".as_ptr(), [c"ringfence-mirror".as_ptr(), std::ptr::null()]);
+    // SAFETY: system calls only, on values that the parent, which waits, holds.
+    unsafe {
+        let start = &*start.cast::<Start<'_>>();
+        libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0);
+        for &file in start.files {
+            libc::fcntl(file, libc::F_SETFD, 0);
+        }
+        let none = argv.as_ptr().add(1);
+        libc::syscall(libc::SYS_execveat, start.program, empty, argv.as_ptr(), none, libc::AT_EMPTY_PATH);
+        libc::_exit(1)
+    }
+}
+
 impl Tracee {
     /// A process whose memory is one page of code at `at`, apart from a stack and what the kernel puts there. It has `files` open
     /// under the numbers that they have here, and standard streams.
@@ -93,30 +118,20 @@ impl Tracee {
     /// When the host allows no process, no tracing or no execution of a file without a name.
     pub fn new(at: u64, files: &[RawFd]) -> io::Result<Self> {
         let program = program(at)?;
-        let argv = [c"ringfence-mirror".as_ptr(), std::ptr::null()];
-        // SAFETY: fork without an exit signal; the child makes system calls only, on values made before.
-        let pid = unsafe { libc::syscall(libc::SYS_clone, 0, 0, 0, 0, 0) } as i32;
+        let start = Start { program: program.as_raw_fd(), files };
+        let mut stack = vec![0u128; START_STACK];
+        // SAFETY: the child has a stack of its own in our memory, and we wait until it has left that (CLONE_VFORK): nothing is
+        // copied, however much memory we have, and nothing is written by two. It has no exit signal.
+        let pid = unsafe {
+            libc::clone(
+                begin,
+                stack.as_mut_ptr_range().end.cast(),
+                libc::CLONE_VM | libc::CLONE_VFORK,
+                (&raw const start).cast_mut().cast(),
+            )
+        };
         if pid < 0 {
             return Err(io::Error::last_os_error());
-        }
-        if pid == 0 {
-            // SAFETY: as above.
-            unsafe {
-                libc::syscall(libc::SYS_ptrace, libc::PTRACE_TRACEME, 0, 0, 0);
-                for &file in files {
-                    libc::syscall(libc::SYS_fcntl, file, libc::F_SETFD, 0);
-                }
-                let (empty, none) = (c"".as_ptr(), argv.as_ptr().add(1));
-                libc::syscall(
-                    libc::SYS_execveat,
-                    program.as_raw_fd(),
-                    empty,
-                    argv.as_ptr(),
-                    none,
-                    libc::AT_EMPTY_PATH,
-                );
-                libc::syscall(libc::SYS_exit_group, 1);
-            }
         }
         // SAFETY: gettid takes nothing.
         let tracer = unsafe { libc::gettid() };

@@ -92,12 +92,14 @@ struct PackedKey(u64);
 impl PackedKey {
     /// There is an address.
     const PLACED: u64 = 1 << 11;
+    /// The lowest bit of the space, of three.
+    const SPACE: u32 = 8;
 
     fn of(key: Key) -> Self {
-        let Key { user, fpu, avx, direction, at, counter, bases, single, direct } = key;
+        let Key { user, fpu, avx, direction, at, space, counter, bases, single, direct } = key;
         let bits = [user, fpu, avx, direction, counter, bases, single, direct];
         let low = (0..).zip(bits).map(|(n, bit)| u64::from(bit) << n).sum::<u64>();
-        Self(at.map_or(0, |page| page | Self::PLACED) | low)
+        Self(at.map_or(0, |page| page | Self::PLACED) | u64::from(space) << Self::SPACE | low)
     }
 
     fn unpack(self) -> Key {
@@ -109,6 +111,7 @@ impl PackedKey {
             avx: has(2),
             direction: has(3),
             at,
+            space: (self.0 >> Self::SPACE & 7) as u8,
             counter: has(4),
             bases: has(5),
             single: has(6),
@@ -123,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_packed_key_is_the_key() {
-        for bits in 0..1u32 << 8 {
+        for bits in 0..1u32 << 11 {
             let has = |n: u32| bits >> n & 1 != 0;
             for at in [None, Some(0), Some(0xffff_ffff_8100_0000)] {
                 let key = Key {
@@ -132,6 +135,7 @@ mod tests {
                     avx: has(2),
                     direction: has(3),
                     at,
+                    space: (bits >> 8) as u8,
                     counter: has(4),
                     bases: has(5),
                     single: has(6),

@@ -18,7 +18,7 @@ use crate::counter::ticks;
 use crate::emit::direct::COUNTER;
 use crate::emit::system::Word;
 use crate::mirror::alarm::Alarm;
-use crate::mirror::policy::{Account, Policy, Sample, Weight};
+use crate::mirror::policy::{Account, PAGES_GONE, Policy, Sample, Weight};
 use crate::mirror::{Mirror, Modes};
 use crate::station::Pages;
 
@@ -30,6 +30,9 @@ const QUIET: u64 = 1 << 18;
 const MOMENT: Duration = Duration::from_micros(100);
 /// Ticks in a mirror after which a call of the kernel is an exception, and the program goes back at once.
 const LONG: u64 = 1 << 19;
+/// Calls of the kernel that ended a time in a mirror, after which it is asked how long those times were: less than [`LONG`] on
+/// average, and the way there and back was not worth it.
+const STAYS: u64 = 16;
 /// Ticks without any quiet after which nobody asks for it any more.
 const NEVER: u64 = 1 << 26;
 /// After how long a test is asked whether it comes to an end.
@@ -65,8 +68,12 @@ struct Active {
     calls: u64,
     /// It was in the mirror until then; when that was.
     left: u64,
-    /// For how long, in host ticks.
+    /// For how long since the last call, in host ticks.
     stretch: u64,
+    /// The calls that ended such a time, and for how long it was there before each of them in all.
+    stays: u64,
+    /// See above.
+    stayed: u64,
 }
 
 /// Why user code does not go on in a mirror.
@@ -133,7 +140,8 @@ impl Translated {
         let now = ticks();
         if self.mirrors.policy.look(Sample { root, now, events: self.tier.statistics().exceptions + calls }) {
             let account = Account::default();
-            let active = Active { root, account, asked: now, calls, left: now, stretch: 0 };
+            let active =
+                Active { root, account, asked: now, calls, left: now, stretch: 0, stays: 0, stayed: 0 };
             self.mirrors.active.insert(0, active);
             self.mirrors.active.truncate(MOST);
         }
@@ -152,7 +160,18 @@ impl Translated {
         let Some(active) = self.mirrors.active(root) else { return false };
         if asked || active.calls != calls {
             (active.asked, active.calls) = (now, calls);
-            if std::mem::take(&mut active.stretch) >= LONG {
+            let stretch = std::mem::take(&mut active.stretch);
+            active.stays += u64::from(stretch > 0);
+            active.stayed += stretch;
+            if active.stays >= STAYS {
+                if active.stayed / active.stays < LONG {
+                    self.counts.mirrors_left += 1;
+                    self.give_up(root);
+                    return false;
+                }
+                (active.stays, active.stayed) = (0, 0);
+            }
+            if stretch >= LONG {
                 return true;
             }
         }
@@ -269,6 +288,14 @@ impl Translated {
         }
     }
 
+    /// Pages that were mapped are gone: what it took to map them was in vain.
+    fn note_gone(&mut self, pages: u64) {
+        let root = self.tier.root();
+        if let Some(active) = self.mirrors.active(root) {
+            active.account.weight += pages / PAGES_GONE;
+        }
+    }
+
     fn give_up(&mut self, root: u64) {
         self.mirrors.policy.reject(root, ticks());
         self.mirrors.end(root);
@@ -292,6 +319,9 @@ impl Translated {
             let station = Arc::clone(&self.station);
             self.mirrors.alarm = Some(Alarm::new(move || station.alarm())?);
         }
-        Mirror::new(&self.memory, root, self.tier.rip(), self.mirrors.far)
+        let began = std::time::Instant::now();
+        let mirror = Mirror::new(&self.memory, root, self.tier.rip(), self.mirrors.far);
+        self.counts.mirrors_making += began.elapsed().as_micros() as u64;
+        mirror
     }
 }

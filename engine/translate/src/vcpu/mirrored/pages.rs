@@ -27,7 +27,11 @@ impl Translated {
             let ram = mapped.page.page();
             Some(Held { ram: ram as u64, write: mapped.write && memory.watch().grant(enlisted, ram, false) })
         });
-        if changed.is_empty() { Ok(()) } else { mirror.unmap(&changed) }
+        if changed.is_empty() {
+            return Ok(());
+        }
+        self.note_gone(changed.iter().map(|&(_, pages)| pages).sum());
+        mirror.unmap(&changed)
     }
 
     /// Maps the page of an address that the instruction at RIP could not access, and those around it. False if the
