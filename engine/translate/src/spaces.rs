@@ -219,7 +219,7 @@ mod tests {
             spaces.note(linear, linked(ram));
         }
         let unmoved = |linear: u64, user: bool| user.then_some(linear as usize >> 12);
-        let mut settle = |spaces: &mut Spaces, look: &dyn Fn(u64, bool) -> Option<usize>| {
+        let settle = |spaces: &mut Spaces, look: &dyn Fn(u64, bool) -> Option<usize>| {
             let mut gone = spaces.settle(look);
             gone.sort_unstable();
             gone
