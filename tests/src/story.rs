@@ -1,11 +1,15 @@
 //! A story, and how it is told.
 
+use std::process::Command;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use libtest_mimic::{Failed, Trial};
 
 use crate::{Engine, Stage, Times};
+
+/// Set in the process that tells a story alone.
+const ALONE: &str = "RINGFENCE_STORY_ALONE";
 
 /// Where a story is told. The interpreter takes six times as long for a boot as the translator, and all stories together are
 /// to take minutes: a story that is not about engines is told on the interpreter if its subject has no other there.
@@ -42,32 +46,41 @@ pub struct Story {
     pub scope: Scope,
     /// What is done, and what must come of it.
     pub plot: fn(&Stage) -> Result<()>,
+    /// Is it told in a process of its own?
+    alone: bool,
 }
 
 impl Story {
     /// On each engine.
     pub const fn each(name: &'static str, plot: fn(&Stage) -> Result<()>) -> Self {
-        Self { name, scope: Scope::EachEngine, plot }
+        Self { name, scope: Scope::EachEngine, plot, alone: false }
     }
 
     /// On fast engines.
     pub const fn fast(name: &'static str, plot: fn(&Stage) -> Result<()>) -> Self {
-        Self { name, scope: Scope::FastEngines, plot }
+        Self { name, scope: Scope::FastEngines, plot, alone: false }
     }
 
     /// On the row of long stories.
     pub const fn full(name: &'static str, plot: fn(&Stage) -> Result<()>) -> Self {
-        Self { name, scope: Scope::FullRow, plot }
+        Self { name, scope: Scope::FullRow, plot, alone: false }
     }
 
     /// Once.
     pub const fn once(name: &'static str, plot: fn(&Stage) -> Result<()>) -> Self {
-        Self { name, scope: Scope::Once, plot }
+        Self { name, scope: Scope::Once, plot, alone: false }
     }
 
     /// What it is about.
     pub fn subject(&self) -> &'static str {
         self.name.split("::").next().unwrap_or(self.name)
+    }
+
+    /// In a process of its own: a machine that lives in it ([`crate::Live`]) has the address space to itself, which with several
+    /// vCPUs and their mirrors it may need, and what the process holds is the story's.
+    pub const fn alone(mut self) -> Self {
+        self.alone = true;
+        self
     }
 
     /// The test that tells it on an engine, or apart from engines, where it is told so. It notes how long that took.
@@ -79,15 +92,28 @@ impl Story {
             Some(engine) => format!("{}::{}", engine.label, self.name),
             None => self.name.to_owned(),
         };
-        let tell = move || -> Result<()> { (self.plot)(&Stage::new(engine)?) };
         let (named, times) = (name.clone(), times.clone());
         Some(Trial::test(name, move || {
             let began = Instant::now();
-            let told = tell();
+            let told = match self.alone && std::env::var_os(ALONE).is_none() {
+                true => tell_alone(&named),
+                false => Stage::new(engine).and_then(|stage| (self.plot)(&stage)),
+            };
             times.note(&named, began.elapsed());
             told.map_err(|error| Failed::from(format!("{error:#}")))
         }))
     }
+}
+
+/// Tells the story of a test in another process of this program.
+fn tell_alone(test: &str) -> Result<()> {
+    let output = Command::new(std::env::current_exe()?)
+        .args(["--exact", test, "--test-threads=1"])
+        .env(ALONE, "1")
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success() && text.contains("1 passed"), "{text}");
+    Ok(())
 }
 
 #[cfg(test)]

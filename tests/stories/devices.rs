@@ -14,9 +14,10 @@ pub const STORIES: &[Story] = &[
     Story::fast(
         "devices::a_balloon_takes_memory_and_gives_it_back",
         a_balloon_takes_memory_and_gives_it_back,
-    ),
-    Story::fast("devices::programs_talk_through_a_channel", programs_talk_through_a_channel),
-    Story::each("devices::random_numbers_come_from_the_host", random_numbers_come_from_the_host),
+    )
+    .alone(),
+    Story::fast("devices::programs_talk_through_a_channel", programs_talk_through_a_channel).alone(),
+    Story::each("devices::random_numbers_come_from_the_host", random_numbers_come_from_the_host).alone(),
 ];
 
 const MIB: u64 = 1 << 20;

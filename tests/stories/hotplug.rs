@@ -1,6 +1,5 @@
 //! Devices come and go while a Debian runs.
 
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -11,34 +10,15 @@ use ringfence_stories::{Holdings, Live, Stage, Story};
 use virtio::{Blk, Net, Rng, VirtioPci};
 
 pub const STORIES: &[Story] = &[
-    Story::each("hotplug::a_disk_again_and_again", a_disk_again_and_again),
-    Story::fast("hotplug::a_network_interface_again_and_again", a_network_interface_again_and_again),
-    Story::fast(LEFT, |stage| told_alone(stage, nothing_is_left)),
+    Story::each("hotplug::a_disk_again_and_again", a_disk_again_and_again).alone(),
+    Story::fast("hotplug::a_network_interface_again_and_again", a_network_interface_again_and_again).alone(),
+    Story::fast("hotplug::nothing_is_left_on_the_host", nothing_is_left_on_the_host).alone(),
 ];
 
 /// How often each comes and goes where the stories are told in full, and elsewhere.
 const ROUNDS: (usize, usize) = (10, 2);
-const LEFT: &str = "hotplug::nothing_is_left_on_the_host";
-/// Set in the process that tells a story alone.
-const ALONE: &str = "RINGFENCE_STORY_ALONE";
-
-/// Tells a story in a process of its own: what that holds is the story's.
-fn told_alone(stage: &Stage, plot: fn(&Stage) -> Result<()>) -> Result<()> {
-    if std::env::var_os(ALONE).is_some() {
-        return plot(stage);
-    }
-    let label = stage.engine().context("a story for engines")?.label;
-    let output = Command::new(std::env::current_exe()?)
-        .args(["--exact", &format!("{label}::{LEFT}"), "--test-threads=1"])
-        .env(ALONE, "1")
-        .output()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    ensure!(output.status.success() && text.contains("1 passed"), "{text}");
-    Ok(())
-}
-
 /// What comes and goes takes all of its own with it: descriptors, threads, mappings, memory.
-fn nothing_is_left(stage: &Stage) -> Result<()> {
+fn nothing_is_left_on_the_host(stage: &Stage) -> Result<()> {
     let path = stage.file("disk.img", vec![0; 4 << 20])?;
     let mut guest = Live::boot(stage, vec![VirtioPci::plug(Rng::default())])?;
     // The first rounds fill caches: the allocator's, the translator's, the guest's.

@@ -5,8 +5,8 @@ use ringfence_stories::{Live, Stage, Story};
 use translate::Mirrored;
 
 pub const STORIES: &[Story] = &[
-    Story::once("mirrors::programs_do_what_they_do", programs_do_what_they_do),
-    Story::once("mirrors::programs_do_so_on_two_cpus", programs_do_so_on_two_cpus),
+    Story::once("mirrors::programs_do_what_they_do", programs_do_what_they_do).alone(),
+    Story::once("mirrors::programs_do_so_on_two_cpus", programs_do_so_on_two_cpus).alone(),
 ];
 
 /// Pipes, processes, text, numbers, hashes: what the shell of the host and of the guest agree on.
