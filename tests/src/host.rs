@@ -14,8 +14,8 @@ pub struct Holdings {
     pub descriptors: usize,
     /// Threads, but for the clocks of translators' mirrors.
     pub threads: usize,
-    /// Mappings that have a name: of files, rings, shared memory. Those without are allocators' and translators'; so are those of
-    /// mirrors.
+    /// Mappings that have a name: of files, rings, shared memory. Those without are allocators' and translators'; so are some that
+    /// have one.
     pub mappings: usize,
     /// Resident memory, in bytes.
     pub resident: u64,
@@ -66,12 +66,13 @@ impl Holdings {
     }
 }
 
-/// A line of `/proc/PID/maps`, whose sixth word is the name: is it what a device may leave? A translator makes mirrors when
-/// the guest computes, and maps RAM a second time.
+/// What a translator maps as the guest runs and computes: RAM a second time, mirrors, the frames of address spaces.
+const OF_TRANSLATORS: [&str; 3] = ["ringfence-ram", "ringfence-mirror", "ringfence-frame"];
+
+/// A line of `/proc/PID/maps`, whose sixth word is the name: is it what a device may leave?
 fn counts(line: &str) -> bool {
-    line.split_ascii_whitespace()
-        .nth(5)
-        .is_some_and(|name| !name.contains("ringfence-mirror") && !name.contains("ringfence-ram"))
+    let name = line.split_ascii_whitespace().nth(5);
+    name.is_some_and(|name| !OF_TRANSLATORS.iter().any(|of| name.contains(of)))
 }
 
 /// Is a thread the clock of a mirror?
