@@ -167,11 +167,15 @@ mod tests {
     #[test]
     fn what_a_process_runs_is_shown_in_one_line() {
         let mut child = std::process::Command::new("sleep").args(["100"]).spawn().unwrap();
-        let line = command_line(child.id());
+        // It is what we are until it is what it runs.
+        let began = Instant::now();
+        let mut line = None;
+        while line.as_deref() != Some("sleep 100") && began.elapsed() < Duration::from_secs(10) {
+            line = command_line(child.id());
+        }
         child.kill().unwrap();
         assert_eq!(command_line(u32::MAX), None);
         child.wait().unwrap();
-        // `spawn` comes back when it runs.
         assert_eq!(line.as_deref(), Some("sleep 100"));
     }
 }
