@@ -4,8 +4,11 @@
 //! the newest is taken.
 //!
 //! All of a disk is a claim of the guest that wrote it last. Partitions lie within it (`gpt`); of the file system the numbers
-//! that would make a reader allocate are checked before the reader, which is written for such input (`ext4-view`,
-//! without unsafe code), sees them; no file is read that is larger than what it should be ever is.
+//! that would make a reader allocate or go on for long are checked before the reader, which is written for such input
+//! (`ext4-view`, without unsafe code), sees them: how many block groups there are, how long the journal is that it replays,
+//! how large each directory on the way to a file is. No file is read that is larger than what it should be ever is, or
+//! than its partition: a kernel has no holes. Symbolic links, which lead to directories that nobody has looked at, are not
+//! followed. The fuzz target `systems` holds us to it.
 
 use std::cell::RefCell;
 use std::cmp::Ordering;
@@ -14,7 +17,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::rc::Rc;
 
-use ext4_view::{Ext4, Ext4Error, Ext4Read};
+use ext4_view::{Ext4, Ext4Error, Ext4Read, Metadata};
 
 use crate::{Kind, gpt, kernel};
 
@@ -23,6 +26,12 @@ const MAX_FILE: u64 = 512 << 20;
 
 /// Block groups of the largest file system that is read: 16 TiB of the usual ones.
 const MAX_GROUPS: u64 = 1 << 17;
+
+/// The longest journal that is replayed, in bytes: as long as `mke2fs` makes one by itself.
+const MAX_JOURNAL: u64 = 1 << 30;
+
+/// The largest directory that is searched, in bytes: ten thousand files.
+const MAX_DIRECTORY: u64 = 1 << 20;
 
 /// The largest configuration of GRUB's that is read, in bytes.
 const MAX_GRUB: u64 = 1 << 20;
@@ -46,8 +55,8 @@ pub enum Error {
     /// A file system that is damaged, or has what the reader does not know.
     #[error("its file system cannot be read ({0})")]
     FileSystem(#[from] Ext4Error),
-    /// A file no kernel or RAM disk would be.
-    #[error("its {0} is larger than any kernel or RAM disk should be")]
+    /// A file that no kernel or RAM disk would be, or a directory that none would be.
+    #[error("its {0} is larger than such a file or directory should be")]
     TooLarge(String),
     /// A file that is none.
     #[error(transparent)]
@@ -84,7 +93,9 @@ pub fn find(from: impl Read + Seek + 'static, size: u64) -> Result<System, Error
         if !is_sane(&mut window)? {
             continue;
         }
-        found = Ext4::load(Box::new(window)).map_err(Error::from).and_then(|fs| in_file_system(&fs));
+        let length = window.length();
+        let volume = Ext4::load(Box::new(window)).map(|fs| Volume { fs, length });
+        found = volume.map_err(Error::from).and_then(|volume| volume.system());
         if found.is_ok() {
             break;
         }
@@ -123,20 +134,54 @@ fn is_sane(window: &mut Window<impl Read + Seek>) -> Result<bool, Error> {
         return Ok(false);
     }
     window.read(OFFSET, &mut superblock).map_err(io::Error::other)?;
-    let word = |at: usize| u32::from_le_bytes(superblock[at..at + 4].try_into().unwrap_or_default());
+    let word = |at: usize| word(&superblock, at);
     if superblock[0x38..0x3a] != [0x53, 0xef] {
         return Ok(false);
     }
-    // Whether there are upper halves is INCOMPAT_64BIT.
-    let upper = if word(0x60) & 0x80 == 0 { 0 } else { u64::from(word(0x150)) };
-    let blocks = upper << 32 | u64::from(word(0x04));
-    let bytes = 1024u64
-        .checked_shl(word(0x18))
-        .filter(|size| *size <= 65536)
-        .and_then(|size| blocks.checked_mul(size));
+    // The upper half counts with INCOMPAT_64BIT only; but the reader always takes it, and else it is zero.
+    let blocks = u64::from(word(0x150)) << 32 | u64::from(word(0x04));
+    let Some(block) = 1024u64.checked_shl(word(0x18)).filter(|size| *size <= 65536) else { return Ok(false) };
+    let bytes = blocks.checked_mul(block);
     let groups = blocks.checked_div(word(0x20).into());
     Ok(bytes.is_some_and(|bytes| bytes <= window.length())
-        && groups.is_some_and(|groups| groups < MAX_GROUPS))
+        && groups.is_some_and(|groups| groups < MAX_GROUPS)
+        && journal(window, &superblock, block).is_some_and(|len| len <= MAX_JOURNAL.min(window.length())))
+}
+
+/// The length of the journal's file in bytes: 0 without a journal, none where its inode is nowhere (group_descr.rst, inodes.rst
+/// beside the above).
+fn journal(window: &mut Window<impl Read + Seek>, superblock: &[u8; 1024], block: u64) -> Option<u64> {
+    let word = |at: usize| u64::from(word(superblock, at));
+    let half = |at: usize| u64::from(superblock[at]) | u64::from(superblock[at + 1]) << 8;
+    let has_journal = word(0x5c) & 4 != 0;
+    if !has_journal {
+        return Some(0);
+    }
+    let (inode, per_group) = (word(0xe0).checked_sub(1)?, word(0x28));
+    let is_wide = word(0x60) & 0x80 != 0;
+    let descriptor_len = if is_wide { half(0xfe) } else { 32 };
+    let inode_len = if word(0x4c) == 0 { 128 } else { half(0x58) };
+    let mut get = |at: Option<u64>| {
+        let mut bytes = [0; 4];
+        window.read(at?, &mut bytes).ok()?;
+        Some(u64::from(u32::from_le_bytes(bytes)))
+    };
+    let group = inode.checked_div(per_group)?;
+    let descriptor = ((word(0x14) + 1) * block).checked_add(group * descriptor_len)?;
+    let upper = if is_wide { get(descriptor.checked_add(0x28))? } else { 0 };
+    let table = (upper << 32 | get(descriptor.checked_add(8))?).checked_mul(block)?;
+    let at = table.checked_add(inode % per_group * inode_len)?;
+    Some(get(at.checked_add(0x6c))? << 32 | get(at.checked_add(4))?)
+}
+
+fn word(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap_or_default())
+}
+
+/// A file system in a partition of so many bytes.
+struct Volume {
+    fs: Ext4,
+    length: u64,
 }
 
 /// The root of a system, or a file system that is mounted as its /boot.
@@ -148,67 +193,90 @@ const INITRDS: [(&str, &str); 3] = [("initrd.img-", ""), ("initramfs-", ".img"),
 /// Where GRUB has its configuration, as seen from [`BOOT`].
 const GRUB: [&str; 2] = ["grub/grub.cfg", "grub2/grub.cfg"];
 
-fn in_file_system(fs: &Ext4) -> Result<System, Error> {
-    for boot in BOOT {
-        let Some((version, initrd)) = newest(fs, boot)? else { continue };
-        let path = format!("{}/vmlinuz-{version}", boot.trim_end_matches('/'));
-        let kernel = read(fs, &path)?;
-        kernel::check(Kind::Linux, &kernel, &path).map_err(Box::new)?;
-        let command_line = match grub(fs, boot, &version)? {
-            Some(options) => options,
-            None => format!("root=UUID={} ro", fs.uuid()),
-        };
-        return Ok(System { initrd: read(fs, &initrd)?, version, kernel, command_line });
-    }
-    Err(Error::NoKernel)
-}
-
-/// The newest version in the directory `boot` that has a RAM disk, and the path of that.
-fn newest(fs: &Ext4, boot: &str) -> Result<Option<(String, String)>, Error> {
-    let mut newest: Option<(String, String)> = None;
-    let entries = match fs.read_dir(boot) {
-        Ok(entries) => entries,
-        Err(Ext4Error::NotFound | Ext4Error::NotADirectory) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    for entry in entries.take(MAX_KERNELS) {
-        let entry = entry?;
-        let name = entry.file_name();
-        let Some(version) = name.as_str().ok().and_then(|name| name.strip_prefix("vmlinuz-")) else {
-            continue;
-        };
-        if newest.as_ref().is_some_and(|(newest, _)| by_version(version, newest).is_le()) {
-            continue;
+impl Volume {
+    fn system(&self) -> Result<System, Error> {
+        for boot in BOOT {
+            let Some((version, initrd)) = self.newest(boot)? else { continue };
+            let path = format!("{}/vmlinuz-{version}", boot.trim_end_matches('/'));
+            let kernel = self.read(&path)?;
+            kernel::check(Kind::Linux, &kernel, &path).map_err(Box::new)?;
+            let command_line = match self.grub(boot, &version)? {
+                Some(options) => options,
+                None => format!("root=UUID={} ro", self.fs.uuid()),
+            };
+            return Ok(System { initrd: self.read(&initrd)?, version, kernel, command_line });
         }
-        for (before, after) in INITRDS {
-            let path = format!("{}/{before}{version}{after}", boot.trim_end_matches('/'));
-            if fs.exists(&*path)? {
-                newest = Some((version.to_owned(), path));
-                break;
+        Err(Error::NoKernel)
+    }
+
+    /// What is at a path, if anything is and no symbolic link on the way.
+    fn find(&self, path: &str) -> Result<Option<Metadata>, Error> {
+        let mut at = String::from("/");
+        let mut names = path.split('/').filter(|name| !name.is_empty());
+        loop {
+            let found = match self.fs.symlink_metadata(&*at) {
+                Ok(found) => found,
+                Err(Ext4Error::NotFound | Ext4Error::NotADirectory) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            };
+            let most = if found.is_dir() { MAX_DIRECTORY } else { MAX_FILE };
+            if found.len() > most.min(self.length) {
+                return Err(Error::TooLarge(at));
+            }
+            match names.next() {
+                _ if found.is_symlink() => return Ok(None),
+                None => return Ok(Some(found)),
+                Some(_) if !found.is_dir() => return Ok(None),
+                Some(name) => at = format!("{}/{name}", at.trim_end_matches('/')),
             }
         }
     }
-    Ok(newest)
-}
 
-fn read(fs: &Ext4, path: &str) -> Result<Vec<u8>, Error> {
-    match fs.metadata(path)?.len() <= MAX_FILE {
-        true => Ok(fs.read(path)?),
-        false => Err(Error::TooLarge(path.to_owned())),
-    }
-}
-
-/// What GRUB would tell the kernel of this version, if there is a GRUB.
-fn grub(fs: &Ext4, boot: &str, version: &str) -> Result<Option<String>, Error> {
-    for path in GRUB.map(|path| format!("{}/{path}", boot.trim_end_matches('/'))) {
-        if fs.exists(&*path)? && fs.metadata(&*path)?.len() <= MAX_GRUB {
-            let text = String::from_utf8_lossy(&fs.read(&*path)?).into_owned();
-            if let Some(options) = text.lines().find_map(|line| linux(line, version)) {
-                return Ok(Some(options));
+    /// The newest version in the directory `boot` that has a RAM disk, and the path of that.
+    fn newest(&self, boot: &str) -> Result<Option<(String, String)>, Error> {
+        let mut newest: Option<(String, String)> = None;
+        if !self.find(boot)?.is_some_and(|found| found.is_dir()) {
+            return Ok(None);
+        }
+        for entry in self.fs.read_dir(boot)?.take(MAX_KERNELS) {
+            let entry = entry?;
+            let name = entry.file_name();
+            let Some(version) = name.as_str().ok().and_then(|name| name.strip_prefix("vmlinuz-")) else {
+                continue;
+            };
+            if newest.as_ref().is_some_and(|(newest, _)| by_version(version, newest).is_le()) {
+                continue;
+            }
+            for (before, after) in INITRDS {
+                let path = format!("{}/{before}{version}{after}", boot.trim_end_matches('/'));
+                if self.find(&path)?.is_some() {
+                    newest = Some((version.to_owned(), path));
+                    break;
+                }
             }
         }
+        Ok(newest)
     }
-    Ok(None)
+
+    fn read(&self, path: &str) -> Result<Vec<u8>, Error> {
+        match self.find(path)? {
+            Some(_) => Ok(self.fs.read(path)?),
+            None => Err(Ext4Error::NotFound.into()),
+        }
+    }
+
+    /// What GRUB would tell the kernel of this version, if there is a GRUB.
+    fn grub(&self, boot: &str, version: &str) -> Result<Option<String>, Error> {
+        for path in GRUB.map(|path| format!("{}/{path}", boot.trim_end_matches('/'))) {
+            if self.find(&path)?.is_some_and(|found| found.len() <= MAX_GRUB) {
+                let text = String::from_utf8_lossy(&self.fs.read(&*path)?).into_owned();
+                if let Some(options) = text.lines().find_map(|line| linux(line, version)) {
+                    return Ok(Some(options));
+                }
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// The options in a line `linux PATH OPTIONS…` of GRUB's, if it is about this version and says where the root is. Variables of GRUB's
@@ -311,6 +379,13 @@ mod tests {
         large[at + 0x38..at + 0x3a].copy_from_slice(&[0x53, 0xef]);
         large[at + 4..at + 8].fill(0xff);
         assert!(said(large).contains("no ext4"));
+        // Nor one that is small but for an upper half that its features do not have.
+        let mut wide = disk();
+        wide[at + 0x38..at + 0x3a].copy_from_slice(&[0x53, 0xef]);
+        wide[at + 4..at + 8].copy_from_slice(&256u32.to_le_bytes());
+        wide[at + 0x20..at + 0x24].copy_from_slice(&8u32.to_le_bytes());
+        wide[at + 0x150] = 1;
+        assert!(said(wide).contains("no ext4"));
     }
 
     proptest! {

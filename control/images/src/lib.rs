@@ -30,7 +30,7 @@ mod digest;
 mod disk;
 mod error;
 pub mod exec;
-mod gpt;
+pub mod gpt;
 mod image;
 pub mod initramfs;
 pub mod installed;

@@ -11,6 +11,7 @@ mod frames;
 mod interpreter;
 mod loaders;
 mod share;
+mod systems;
 mod translator;
 mod virtio;
 
@@ -25,6 +26,7 @@ pub use frames::TARGET as FRAMES;
 pub use interpreter::TARGET as INTERPRETER;
 pub use loaders::TARGET as LOADERS;
 pub use share::TARGET as SHARE;
+pub use systems::TARGET as SYSTEMS;
 pub use translator::TARGET as TRANSLATOR;
 pub use virtio::TARGET as VIRTIO;
 
@@ -50,12 +52,14 @@ pub const TARGETS: &[&Target] = &[
     &CPIO,
     &DEB,
     &DISKS,
+    &SYSTEMS,
     &FRAMES,
     &AGENT,
     &CONTROL,
     &CHIPS,
     &BOARD,
     &VIRTIO,
+    &SHARE,
 ];
 
 /// The target of this name.
