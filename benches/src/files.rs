@@ -42,7 +42,7 @@ pub struct Files {
 impl Files {
     /// Writes them.
     pub fn prepare(folder: &Path) -> Result<Self> {
-        let store = Store::open_default()?;
+        let store = Store::open_default()?.telling(|text| eprintln!("{text}"));
         let image = store.ensure(Recipe::of("debian")?, embedded::AGENT, &mut Silent)?;
         let initrd = image.initrd.context("the image `debian` has no initial RAM disk")?;
         let mut root = Initramfs::read(&initrd)?;
