@@ -88,6 +88,10 @@ impl Spaces {
         true
     }
 
+    fn present(&mut self) -> Option<&mut Space> {
+        self.list.get_mut(usize::from(self.now.checked_sub(1)?))
+    }
+
     /// Is the vCPU where this space is?
     pub fn is_in(&self, space: u8, root: u64) -> bool {
         self.list.get(usize::from(space) - 1).is_some_and(|space| space.root == root)
@@ -132,7 +136,7 @@ impl Spaces {
 
     /// A link in the present space leads to the page at `linear`.
     pub fn note(&mut self, linear: u64, linked: Linked) {
-        if let Some(space) = self.list.get_mut(usize::from(self.now).wrapping_sub(1)) {
+        if let Some(space) = self.present() {
             space.pages.insert(linear, linked);
         }
     }
@@ -159,7 +163,7 @@ impl Spaces {
     /// Looks at the present space if it is suspect: `look` gives the page of RAM that has the code at an address now, for user code
     /// or not. Gives the pages to which links must be undone.
     pub fn settle(&mut self, mut look: impl FnMut(u64, bool) -> Option<usize>) -> Vec<u64> {
-        let Some(space) = self.list.get_mut(usize::from(self.now).wrapping_sub(1)) else { return Vec::new() };
+        let Some(space) = self.present() else { return Vec::new() };
         if !std::mem::take(&mut space.suspect) {
             return Vec::new();
         }

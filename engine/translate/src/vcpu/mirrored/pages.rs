@@ -3,7 +3,8 @@
 use std::io;
 use std::os::fd::AsRawFd;
 
-use base::PAGE_SIZE;
+use base::{Enlisted, GuestMemory, PAGE_SIZE};
+use interpret::Mapped;
 
 use super::super::Translated;
 use crate::mirror::Mirror;
@@ -24,8 +25,7 @@ impl Translated {
         }
         let changed = mirror.pages.settle(|page| {
             let mapped = tier.peek(page * PAGE_SIZE).filter(|mapped| mapped.read)?;
-            let ram = mapped.page.page();
-            Some(Held { ram: ram as u64, write: mapped.write && memory.watch().grant(enlisted, ram, false) })
+            Some(held(memory, enlisted, &mapped, false))
         });
         if changed.is_empty() {
             return Ok(());
@@ -45,20 +45,16 @@ impl Translated {
         let Some(mapped) = self.tier.probe(address, write).filter(|mapped| mapped.read) else {
             return Ok(false);
         };
-        let look = |mapped: interpret::Mapped, now: bool| {
-            let ram = mapped.page.page();
-            let granted = mapped.write && self.memory.watch().grant(&self.enlisted, ram, now);
-            Held { ram: ram as u64, write: granted }
-        };
-        let held = look(mapped, write);
-        if write && !held.write || mirror.pages.get(page) == Some(held) {
+        let look = |mapped: Mapped, now: bool| held(&self.memory, &self.enlisted, &mapped, now);
+        let wanted = look(mapped, write);
+        if write && !wanted.write || mirror.pages.get(page) == Some(wanted) {
             return Ok(false);
         }
         let first = page / AHEAD * AHEAD;
         let mut found = Vec::with_capacity(AHEAD as usize);
         for near in first..first + AHEAD {
             if near == page {
-                found.push((near, held));
+                found.push((near, wanted));
             } else if mirror.pages.get(near).is_none()
                 && !mirror.is_hole(near)
                 && let Some(mapped) = self.tier.peek(near * PAGE_SIZE).filter(|mapped| mapped.read)
@@ -82,4 +78,10 @@ impl Translated {
         found.peek()?;
         Some(found.any(|&(.., write)| write))
     }
+}
+
+/// How a mirror may have a page: to be written where the guest and the watch allow it, `now` if that is about to happen.
+fn held(memory: &GuestMemory, enlisted: &Enlisted, mapped: &Mapped, now: bool) -> Held {
+    let ram = mapped.page.page();
+    Held { ram: ram as u64, write: mapped.write && memory.watch().grant(enlisted, ram, now) }
 }
