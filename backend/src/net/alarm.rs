@@ -39,11 +39,10 @@ impl Alarm {
         }
     }
 
-    /// Silences it, if it went off.
+    /// Silences it, if its time has come. Not by a read: the timer was started a little after its time had been worked out,
+    /// goes off as much later, and would then ring without end for somebody who believes to have answered it.
     pub fn answer(&mut self) {
-        if self.set.is_some_and(|set| set <= Instant::now()) {
-            // The descriptor does not block, and nobody else reads it.
-            let _ = self.timer.wait();
+        if self.set.is_some_and(|set| set <= Instant::now()) && self.timer.unset().is_ok() {
             self.set = None;
         }
     }
@@ -52,5 +51,24 @@ impl Alarm {
 impl AsFd for Alarm {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.timer.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::testing::{LONG, readable};
+
+    #[test]
+    fn an_answer_silences_also_what_goes_off_late() {
+        let mut alarm = Alarm::new().unwrap();
+        let now = Instant::now();
+        alarm.at(Some(now + Duration::from_millis(30)));
+        // As if the thread had been kept waiting between looking at the clock and starting the timer.
+        alarm.set = Some(now);
+        alarm.answer();
+        assert!(!readable(alarm.as_fd(), 100));
+        alarm.at(Some(now));
+        assert!(readable(alarm.as_fd(), LONG));
     }
 }

@@ -24,6 +24,9 @@ pub fn holding(bytes: &[u8]) -> Buffer {
     buffer
 }
 
+/// Milliseconds for what must happen: a busy host may keep threads waiting for seconds.
+pub const LONG: u16 = 60_000;
+
 /// Is it readable within so many milliseconds?
 pub fn readable(fd: BorrowedFd, milliseconds: u16) -> bool {
     let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
