@@ -127,7 +127,7 @@ impl Net for Limited {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::testing::{Echo, buffer, readable};
+    use crate::net::testing::{Echo, LONG, buffer, readable};
 
     #[test]
     fn both_directions_keep_the_rate_and_the_wake_says_when_to_go_on() {
@@ -136,7 +136,7 @@ mod tests {
         let frame = buffer(1000);
         let (mut sent, mut received) = (0u64, 0u64);
         let began = Instant::now();
-        while began.elapsed() < Duration::from_millis(1000) {
+        while sent.min(received) < 900_000 {
             while limited.send(&Header::default(), &frame) == Sent::Taken {
                 sent += 1000;
                 assert!(sent < 10_000_000);
@@ -144,13 +144,13 @@ mod tests {
             while let Received::Frame(_, len) = limited.receive(&frame) {
                 received += len;
             }
-            assert!(readable(limited.wake(), 500), "no news of when to go on");
+            assert!(readable(limited.wake(), LONG), "no news of when to go on");
         }
         // A burst is a tenth of a second's worth. A busy host may keep this thread waiting for longer than a burst lasts, and
-        // what accrues meanwhile is lost: how little may come through is a matter of `Limit`'s tests.
+        // what accrues meanwhile is lost: how long it may take is a matter of `Limit`'s tests.
         let most = (began.elapsed().as_secs_f64() * 1e6 + 102_000.0) as u64;
         for bytes in [sent, received] {
-            assert!((200_000..=most).contains(&bytes), "{bytes}, at most {most}");
+            assert!(bytes <= most, "{bytes}, at most {most}");
         }
     }
 
@@ -164,14 +164,15 @@ mod tests {
         std::thread::sleep(Duration::from_millis(50));
         // It went off; this hears it, and is no help to who sends.
         while limited.receive(&frame) != Received::Nothing {}
-        assert!(readable(limited.wake(), 500), "a frame waits forever");
+        assert!(readable(limited.wake(), LONG), "a frame waits forever");
         assert_eq!(limited.send(&Header::default(), &frame), Sent::Taken);
     }
 
     #[test]
     fn while_it_is_too_early_the_wake_is_silent() {
         let (echo, bell) = Echo::new();
-        let mut limited = Limited::new(Box::new(echo), 1000).unwrap();
+        // The next may come in a quarter of an hour.
+        let mut limited = Limited::new(Box::new(echo), 1).unwrap();
         let frame = buffer(1000);
         assert_eq!(limited.send(&Header::default(), &frame), Sent::Taken);
         assert_eq!(limited.receive(&frame), Received::Frame(Header::default(), 1000));

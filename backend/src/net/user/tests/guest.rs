@@ -92,9 +92,9 @@ impl Guest {
         self.sockets.add(dhcpv4::Socket::new())
     }
 
-    /// Lets guest and network work until `done`; panics if that takes more than ten seconds.
+    /// Lets guest and network work until `done`; panics if that takes more than a minute.
     pub fn until<R>(&mut self, mut done: impl FnMut(&mut Self) -> Option<R>) -> R {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             self.round();
             if let Some(result) = done(self) {
