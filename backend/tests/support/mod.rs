@@ -59,7 +59,7 @@ impl Rig {
         let mut done = Vec::new();
         loop {
             let mut wake = [PollFd::new(self.disk.wake(), PollFlags::POLLIN)];
-            assert_eq!(poll(&mut wake, PollTimeout::from(20_000u16)).unwrap(), 1, "the disk hangs");
+            assert_eq!(poll(&mut wake, PollTimeout::from(60_000u16)).unwrap(), 1, "the disk hangs");
             self.disk.complete(&mut done);
             if !done.is_empty() {
                 return done;
