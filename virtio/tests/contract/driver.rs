@@ -241,7 +241,7 @@ impl Driver {
 pub fn wait(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
-        assert!(start.elapsed() < Duration::from_secs(20), "waited too long for {what}");
+        assert!(start.elapsed() < Duration::from_secs(60), "waited too long for {what}");
         std::thread::sleep(Duration::from_micros(50));
     }
 }
