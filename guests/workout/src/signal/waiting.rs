@@ -4,7 +4,6 @@
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
-use std::time::Duration;
 use std::{fs, thread};
 
 use nix::errno::Errno;
@@ -66,9 +65,11 @@ fn interrupted_read(flags: SaFlags) -> io::Result<String> {
             thread::yield_now();
         }
         let sent = kill(parent, Signal::SIGUSR1).is_ok();
-        // Long enough for the signal to have had its effect, whatever that was, before there is something to
-        // read.
-        thread::sleep(Duration::from_millis(100));
+        // Until the signal has had its effect, whatever that was: a read that finds something to read before it sees
+        // the signal is not interrupted.
+        while pends(parent) {
+            thread::yield_now();
+        }
         // There may be no reader any more.
         let _ = writer.write(b"x");
         i32::from(!sent)
@@ -83,6 +84,14 @@ fn interrupted_read(flags: SaFlags) -> io::Result<String> {
         End::Code(0) => Ok(seen),
         other => Err(io::Error::other(format!("the sender of a signal ended with {other:?}"))),
     }
+}
+
+/// Whether our signal waits for a process or its thread, by the masks in its `status` (`proc(5)`).
+fn pends(process: Pid) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let masks = status.lines().filter_map(|line| line.split_once("Pnd:\t"));
+    let bit = 1_u64 << (Signal::SIGUSR1 as u32 - 1);
+    masks.into_iter().any(|(_, mask)| u64::from_str_radix(mask, 16).is_ok_and(|mask| mask & bit != 0))
 }
 
 /// Whether a process waits in a system call, by the third field of its `stat` (`proc(5)`).

@@ -33,7 +33,7 @@ pub fn run(bell: &Bell) -> io::Result<Verdict> {
 /// Adds one everywhere until the bell rings; how often.
 fn count(bell: &Bell, start: usize) -> u64 {
     let mut times = 0;
-    while !bell.rang() {
+    while !bell.rang() || times == 0 {
         for place in PLACES {
             // SAFETY: the place is in our pages; all threads change it by locked instructions only.
             unsafe { asm!("lock inc qword ptr [{}]", in(reg) start + place) };

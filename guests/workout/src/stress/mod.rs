@@ -2,7 +2,8 @@
 //! that change under the feet of others; code written by one and run by another; futexes; signals.
 //!
 //! Each part has threads of its own, which run until they are told to stop, and says whether all that they saw was right.
-//! How much they did depends on the machine and is not printed, but it has to be something.
+//! How much they did depends on the machine and is not printed, but it has to be something: a thread that is told to stop
+//! before it has done anything, on a machine that is busy elsewhere, does it first.
 
 mod code;
 mod counters;

@@ -38,7 +38,7 @@ pub fn run(bell: &Bell) -> io::Result<Verdict> {
     let (at, empty) = (window.address(), emptied.address());
     let look = || {
         let mut verdict = Verdict::default();
-        while !bell.rang() {
+        while !bell.rang() || verdict.looks == 0 {
             let before = done.load(SeqCst);
             let (page, number) = (touch::load(at), touch::load(empty));
             let after = announced.load(SeqCst);

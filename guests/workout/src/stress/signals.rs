@@ -35,12 +35,15 @@ pub fn run(bell: &Bell) -> io::Result<Verdict> {
         verdict
     });
     let mut sent = 0;
-    while !bell.rang() {
+    loop {
         // SAFETY: the thread is not joined before.
         let result = unsafe { libc::pthread_kill(worker.as_pthread_t(), signal) };
         sent += u64::from(result == 0);
         while sent > ARRIVED.load(SeqCst) + 20 && !bell.rang() {
             thread::yield_now();
+        }
+        if bell.rang() {
+            break;
         }
     }
     // What is on its way arrives before the thread goes on.

@@ -20,7 +20,7 @@ pub fn run(bell: &Bell) -> io::Result<Verdict> {
     let (table, changed) = (Mutex::new(Table::default()), Condvar::new());
     let take_turns = |me: u64| {
         let mut verdict = Verdict::default();
-        while !bell.rang() {
+        while !bell.rang() || verdict.looks == 0 {
             let table = table.lock().unwrap_or_else(PoisonError::into_inner);
             let waits = |table: &mut Table| table.turn % THREADS != me && !bell.rang();
             let mut table = changed.wait_while(table, waits).unwrap_or_else(PoisonError::into_inner);
