@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::openpty;
+use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::ttyname;
 use ringfence_agent::{
     Command, DATA_CHUNK, Decoder, Message, Reply, Request, SessionId, Status, VERSION, Window, WindowSize,
@@ -43,6 +44,7 @@ pub struct Outcome {
 impl Host {
     /// Starts an agent and exchanges Hellos.
     pub fn new() -> Self {
+        heed_interrupts();
         let pair = openpty(None, None).expect("a pseudo-terminal for the channel");
         let path = ttyname(&pair.slave).expect("its name");
         let agent = std::process::Command::new(env!("CARGO_BIN_EXE_ringfence-agent"))
@@ -200,6 +202,13 @@ impl Drop for Host {
         let _ = self.agent.kill();
         let _ = self.agent.wait();
     }
+}
+
+/// Whoever is started in the background ignores them, and so would the agent's commands, which cannot be in a machine.
+#[allow(unsafe_code)] // signal(2)
+fn heed_interrupts() {
+    // SAFETY: the default action runs no code of ours.
+    unsafe { signal(Signal::SIGINT, SigHandler::SigDfl) }.expect("a signal that can be heeded");
 }
 
 /// A command on pipes, or on a terminal of the given size.
