@@ -35,17 +35,18 @@ fn an_image_or_a_command_that_was_asked_for_is_not_replaced() {
 #[test]
 fn the_self_tests_other_endings() {
     let user = User::new();
-    for (append, status, words) in [
-        ("exit=3", 7, ""),
-        ("crash=triple", 201, "error: triple fault"),
+    for (append, limit, status, words) in [
+        ("exit=3", "300", 7, ""),
+        ("crash=triple", "300", 201, "error: triple fault"),
         (
             "crash=hang",
+            "2",
             202,
             "error: the time-out of 2s ran out; the machine was stopped\nhint: the console log is /",
         ),
-        ("test=nosuch", 206, "error: the self-test found faults"),
+        ("test=nosuch", "300", 206, "error: the self-test found faults"),
     ] {
-        let outcome = user.run(["run", "selftest", "--timeout", "2", "--append", append]);
+        let outcome = user.run(["run", "selftest", "--timeout", limit, "--append", append]);
         assert_eq!(outcome.status, Some(status), "{append}: {outcome:?}");
         assert!(outcome.stderr.contains(words), "{append}: {outcome:?}");
     }
