@@ -175,11 +175,17 @@ mod tests {
 
     #[test]
     fn marks_are_told_with_their_times() {
-        let mut seen = vec![];
-        let script = "echo @up; sleep 0.1; echo @begin a; sleep 0.1; echo @end a 1f 2 1000 50000000 100000000; echo @done";
-        watch(shell(script), |event, at, _| {
+        let folder = tempfile::tempdir().unwrap();
+        let (heard, mut seen) = (folder.path().join("heard"), vec![]);
+        // It goes on when the first has been heard, which a busy host may not do at once.
+        let script = format!(
+            "echo @up; until [ -e {} ]; do sleep 0.01; done; sleep 0.1; echo @begin a; sleep 0.1
+             echo @end a 1f 2 1000 50000000 100000000; echo @done",
+            heard.display()
+        );
+        watch(shell(&script), |event, at, _| {
             seen.push((event, at));
-            Ok(())
+            Ok(std::fs::write(&heard, "")?)
         })
         .unwrap();
         assert_eq!(seen.len(), 3);

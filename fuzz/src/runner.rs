@@ -14,7 +14,7 @@ use crate::worker::{DONE, progress};
 use crate::{corpus, generate};
 
 /// Time for one input. The slowest takes milliseconds; a busy host may take its time.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Resident memory of a worker, in bytes.
 const MOST_MEMORY: u64 = 2 << 30;

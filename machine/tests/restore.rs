@@ -44,7 +44,7 @@ impl Output {
     fn wait_for(&self, wanted: &[u8]) {
         let start = Instant::now();
         while *self.0.lock().unwrap() != wanted {
-            assert!(start.elapsed() < Duration::from_secs(30), "got {:?}", self.0.lock().unwrap());
+            assert!(start.elapsed() < Duration::from_secs(60), "got {:?}", self.0.lock().unwrap());
             std::thread::sleep(Duration::from_millis(1));
         }
     }

@@ -174,7 +174,7 @@ mod tests {
     fn wait_for(fired: &AtomicUsize, count: usize) {
         let start = std::time::Instant::now();
         while fired.load(Ordering::SeqCst) < count {
-            assert!(start.elapsed() < Duration::from_secs(10), "the alarm did not fire");
+            assert!(start.elapsed() < Duration::from_secs(60), "the alarm did not fire");
             std::thread::yield_now();
         }
     }

@@ -146,7 +146,7 @@ fn simple(steps: Vec<Step>) -> (Arc<Vm>, Report) {
 
 fn await_report(reports: &Report, wanted: &str) -> u32 {
     loop {
-        let (cpu, text) = reports.recv_timeout(Duration::from_secs(20)).expect(wanted);
+        let (cpu, text) = reports.recv_timeout(Duration::from_secs(60)).expect(wanted);
         if text.contains(wanted) {
             return cpu;
         }

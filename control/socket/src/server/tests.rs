@@ -56,7 +56,7 @@ impl World {
 
     fn raw(&self) -> UnixStream {
         let stream = UnixStream::connect(self.registry.socket(self.server.name())).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         stream
     }
 }
@@ -146,7 +146,8 @@ fn clients_that_go_in_the_middle_leave_nothing() {
     let world = World::new();
     for _ in 0..10 * MOST_CLIENTS {
         let mut stream = world.raw();
-        stream.write_all(b"{\"command\":\"pause\"}\n{\"comm").unwrap();
+        // One of those before it may be there still, and this one was turned away.
+        let _ = stream.write_all(b"{\"command\":\"pause\"}\n{\"comm");
     }
     while world.client().unwrap().ask(&Request::Pause {}).is_err() {
         thread::sleep(Duration::from_millis(1));
