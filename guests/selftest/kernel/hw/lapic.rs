@@ -75,7 +75,7 @@ pub fn send(target: u32, command: u32) {
     if is_x2apic() {
         return cpu::wrmsr(0x830, u64::from(target) << 32 | u64::from(command));
     }
-    super::time::wait_until(100, || read(ICR) & 1 << 12 == 0);
+    super::time::patiently(|| read(ICR) & 1 << 12 == 0);
     write(ICR_HIGH, target << 24);
     write(ICR, command);
 }

@@ -69,11 +69,11 @@ pub fn begin(cpu: usize, call: Call) {
 
 /// Waits until CPU `cpu` is done.
 pub fn end(cpu: usize) -> Result<(), Failure> {
-    if time::wait_until(10_000, || MAILBOX[cpu].load(Ordering::Acquire) == 0) {
+    if time::patiently(|| MAILBOX[cpu].load(Ordering::Acquire) == 0) {
         return Ok(());
     }
     LOST.store(true, Ordering::Relaxed);
-    Err(wrong(format_args!("CPU {cpu} does not come back within 10 s")))
+    Err(wrong(format_args!("CPU {cpu} does not come back")))
 }
 
 /// Has all CPUs run `call`, this one too, and waits for all.

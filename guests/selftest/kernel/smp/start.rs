@@ -46,7 +46,7 @@ fn wake(id: u32, expected: u32) -> bool {
             return true;
         }
     }
-    time::wait_until(2000, || ONLINE.load(Ordering::Acquire) == expected)
+    time::patiently(|| ONLINE.load(Ordering::Acquire) == expected)
 }
 
 /// Starts every CPU the MADT lists but this one.

@@ -32,7 +32,7 @@ pub const QUEUE_ENABLE: u64 = 28;
 pub const QUEUE_TABLE: u64 = 32;
 
 /// How long a device may take, in ms: the host may be busy.
-pub const PATIENCE: u64 = 30_000;
+pub const PATIENCE: u64 = 60_000;
 
 /// Where the groups of registers are.
 #[derive(Clone, Copy, Default)]

@@ -32,11 +32,11 @@ fn hlt_wakes_by_nmi() -> Outcome {
     });
     arm(100_000);
     let got = exec!("sti; hlt; cli; nop", 0, 0, 0, 0);
-    check!(time::wait_until(50, || trap::count(NMI) > 0), "no NMI after {} ticks", cpu::rdtsc() - start);
+    check!(time::patiently(|| trap::count(NMI) > 0), "no NMI after {} ticks", cpu::rdtsc() - start);
     check!(got.rcx <= 1, "RCX {:#x}", got.rcx);
     // And one that is pending when HLT begins.
     lapic::send(lapic::id(), 4 << 8);
-    check!(time::wait_until(50, || trap::count(NMI) >= 2), "no second NMI");
+    check!(time::patiently(|| trap::count(NMI) >= 2), "no second NMI");
     Ok(())
 }
 

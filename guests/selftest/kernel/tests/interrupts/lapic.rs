@@ -132,7 +132,7 @@ fn lapic_nesting() -> Outcome {
         write(ICR, SELF | 0xa0);
         write(ICR, SELF | 0x84);
         cpu::sti();
-        time::wait_until(50, || trap::count(0xa0) != 0);
+        time::patiently(|| trap::count(0xa0) != 0);
         cpu::cli();
         DEPTH.fetch_or(DEPTH.load(Ordering::Relaxed) << 8, Ordering::Relaxed);
         lapic::acknowledge();

@@ -23,13 +23,38 @@ fn handle() {
 /// Counts that take about a millisecond.
 fn counts_per_ms() -> u32 {
     write(LVT_TIMER, lapic::MASKED | u32::from(VECTOR));
-    write(INITIAL_COUNT, u32::MAX);
-    let start = rdtsc();
-    time::wait(2);
-    let counts = u64::from(u32::MAX - read(CURRENT_COUNT));
-    let elapsed = rdtsc() - start;
+    let mut per_ms = 0;
+    time::eventually(|| {
+        let before = rdtsc();
+        write(INITIAL_COUNT, u32::MAX);
+        let start = rdtsc();
+        time::wait(2);
+        let end = rdtsc();
+        let counts = u64::from(u32::MAX - read(CURRENT_COUNT));
+        let after = rdtsc();
+        per_ms = (counts * time::ticks_per_ms() / (end - start).max(1)).max(1) as u32;
+        // Both accesses took a moment only.
+        (start - before) + (after - end) < (end - start) / 8
+    });
     write(INITIAL_COUNT, 0);
-    (counts * time::ticks_per_ms() / elapsed.max(1)).max(1) as u32
+    per_ms
+}
+
+/// Undoes what `arm` did, and then watches for a while whether the interrupt comes all the same; how often it did. `arm` is
+/// to make it come in 50 ms; where a busy host has let 40 ms of them pass, this begins anew.
+fn undone(mut arm: impl FnMut(), mut undo: impl FnMut()) -> u32 {
+    cpu::sti();
+    let in_time = time::eventually(|| {
+        time::wait(2);
+        handle();
+        let start = rdtsc();
+        arm();
+        undo();
+        rdtsc() - start < 40 * time::ticks_per_ms()
+    });
+    time::wait(60);
+    cpu::cli();
+    if in_time { trap::count(VECTOR) } else { 0 }
 }
 
 fn timer_one_shot() -> Outcome {
@@ -38,10 +63,10 @@ fn timer_one_shot() -> Outcome {
     write(LVT_TIMER, VECTOR.into());
     write(INITIAL_COUNT, ms);
     cpu::sti();
-    let came = time::wait_until(200, || trap::count(VECTOR) > 0);
+    let came = time::patiently(|| trap::count(VECTOR) > 0);
     time::wait(3);
     cpu::cli();
-    check!(came, "no interrupt in 200 ms, expected one in 1 ms");
+    check!(came, "no interrupt, expected one in 1 ms");
     check_eq!(trap::count(VECTOR), 1, "interrupts");
     check_eq!(read(CURRENT_COUNT), 0, "count after the end");
     Ok(())
@@ -49,16 +74,20 @@ fn timer_one_shot() -> Outcome {
 
 fn timer_periodic() -> Outcome {
     handle();
-    let ms = counts_per_ms();
-    write(LVT_TIMER, PERIODIC | u32::from(VECTOR));
-    write(INITIAL_COUNT, ms * 2);
-    let start = rdtsc();
-    cpu::sti();
-    let came = time::wait_until(1000, || trap::count(VECTOR) >= 10);
-    let elapsed = (rdtsc() - start) / time::ticks_per_ms();
-    cpu::cli();
-    check!(came, "{} interrupts in a second, expected 10 in 20 ms", trap::count(VECTOR));
-    check!((14..=600).contains(&elapsed), "10 periods of 2 ms took {elapsed} ms");
+    let mut elapsed = 0;
+    let good = time::eventually(|| {
+        let ms = counts_per_ms();
+        write(LVT_TIMER, PERIODIC | u32::from(VECTOR));
+        let wanted = trap::count(VECTOR) + 10;
+        write(INITIAL_COUNT, ms * 2);
+        let start = rdtsc();
+        cpu::sti();
+        let came = time::patiently(|| trap::count(VECTOR) >= wanted);
+        elapsed = (rdtsc() - start) / time::ticks_per_ms();
+        cpu::cli();
+        came && (14..=600).contains(&elapsed)
+    });
+    check!(good, "10 periods of 2 ms took {elapsed} ms, after {} interrupts", trap::count(VECTOR));
     Ok(())
 }
 
@@ -107,12 +136,8 @@ fn timer_stopped() -> Outcome {
     handle();
     let ms = counts_per_ms();
     write(LVT_TIMER, PERIODIC | u32::from(VECTOR));
-    write(INITIAL_COUNT, ms.saturating_mul(50));
-    write(INITIAL_COUNT, 0);
-    cpu::sti();
-    time::wait(60);
-    cpu::cli();
-    check_eq!(trap::count(VECTOR), 0, "interrupts after a stop");
+    let count = undone(|| write(INITIAL_COUNT, ms.saturating_mul(50)), || write(INITIAL_COUNT, 0));
+    check_eq!(count, 0, "interrupts after a stop");
     check_eq!(read(CURRENT_COUNT), 0, "count after a stop");
     Ok(())
 }
@@ -132,10 +157,10 @@ fn timer_deadline() -> Outcome {
         check_eq!(back, deadline, "deadline read back");
     }
     cpu::sti();
-    let came = time::wait_until(500, || trap::count(VECTOR) > 0);
+    let came = time::patiently(|| trap::count(VECTOR) > 0);
     let end = rdtsc();
     cpu::cli();
-    check!(came, "no interrupt in 500 ms, expected one in 5 ms");
+    check!(came, "no interrupt, expected one in 5 ms");
     check!(end >= deadline, "it came {} ticks early", deadline - end);
     check_eq!(cpu::rdmsr(msr::TSC_DEADLINE), 0, "deadline after it passed");
     Ok(())
@@ -148,7 +173,7 @@ fn timer_deadline_past() -> Outcome {
     write(LVT_TIMER, DEADLINE | u32::from(VECTOR));
     cpu::wrmsr(msr::TSC_DEADLINE, 1);
     cpu::sti();
-    let came = time::wait_until(50, || trap::count(VECTOR) > 0);
+    let came = time::patiently(|| trap::count(VECTOR) > 0);
     cpu::cli();
     check!(came, "no interrupt for a deadline in the past");
     Ok(())
@@ -159,12 +184,9 @@ fn timer_deadline_cancelled() -> Outcome {
     need!(TSC_DEADLINE);
     handle();
     write(LVT_TIMER, DEADLINE | u32::from(VECTOR));
-    cpu::wrmsr(msr::TSC_DEADLINE, rdtsc() + 50 * time::ticks_per_ms());
-    cpu::wrmsr(msr::TSC_DEADLINE, 0);
-    cpu::sti();
-    time::wait(60);
-    cpu::cli();
-    check_eq!(trap::count(VECTOR), 0, "interrupts after a cancellation");
+    let deadline = |ms| cpu::wrmsr(msr::TSC_DEADLINE, rdtsc() + ms * time::ticks_per_ms());
+    let count = undone(|| deadline(50), || cpu::wrmsr(msr::TSC_DEADLINE, 0));
+    check_eq!(count, 0, "interrupts after a cancellation");
     write(LVT_TIMER, VECTOR.into());
     cpu::wrmsr(msr::TSC_DEADLINE, 1);
     check_eq!(cpu::rdmsr(msr::TSC_DEADLINE), 0, "deadline written in another mode");

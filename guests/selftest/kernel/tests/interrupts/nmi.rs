@@ -18,7 +18,7 @@ fn send() {
 fn nmi_ignores_if() -> Outcome {
     trap::handle(NMI, |_| {});
     send();
-    check!(time::wait_until(50, || trap::count(NMI) == 1), "no NMI with IF clear");
+    check!(time::patiently(|| trap::count(NMI) == 1), "no NMI with IF clear");
     Ok(())
 }
 
@@ -34,7 +34,7 @@ fn nmi_blocks_nmi() -> Outcome {
         }
     });
     send();
-    check!(time::wait_until(50, || trap::count(NMI) == 2), "{} NMIs, expected 2", trap::count(NMI));
+    check!(time::patiently(|| trap::count(NMI) == 2), "{} NMIs, expected 2", trap::count(NMI));
     check_eq!(NESTED.load(Ordering::Relaxed), 1, "NMIs inside the handler");
     Ok(())
 }
@@ -52,14 +52,14 @@ fn nmi_unblocked_by_any_iret() -> Outcome {
     trap::handle(NMI, |_| {
         if trap::count(NMI) == 1 {
             send();
-            time::wait_until(1, || false);
+            time::wait(1);
             exec!("int 0x99", 0, 0, 0, 0);
-            time::wait_until(50, || trap::count(NMI) > 1);
+            time::patiently(|| trap::count(NMI) > 1);
             NESTED.store(trap::count(NMI), Ordering::Relaxed);
         }
     });
     send();
-    check!(time::wait_until(50, || trap::count(NMI) == 2), "{} NMIs, expected 2", trap::count(NMI));
+    check!(time::patiently(|| trap::count(NMI) == 2), "{} NMIs, expected 2", trap::count(NMI));
     check_eq!(NESTED.load(Ordering::Relaxed), 2, "NMIs inside the handler after an IRET");
     Ok(())
 }

@@ -20,8 +20,16 @@ fn pic_masks() -> Outcome {
     Ok(())
 }
 
-/// Takes interrupts for up to `ms` milliseconds until `vector` came.
-pub fn take(vector: u8, ms: u64) -> bool {
+/// Takes interrupts until `vector` came, which it must.
+pub fn take(vector: u8) -> bool {
+    cpu::sti();
+    let came = time::patiently(|| trap::count(vector) > 0);
+    cpu::cli();
+    came
+}
+
+/// Takes interrupts for `ms` milliseconds, unless `vector` comes, which it must not.
+pub fn comes(vector: u8, ms: u64) -> bool {
     cpu::sti();
     let came = time::wait_until(ms, || trap::count(vector) > 0);
     cpu::cli();
@@ -31,7 +39,7 @@ pub fn take(vector: u8, ms: u64) -> bool {
 fn pic_delivers() -> Outcome {
     let vector = pic::pending_timer()?;
     trap::handle(vector, |_| pic::acknowledge());
-    check!(take(vector, 100), "IRQ 0 is requested and does not come");
+    check!(take(vector), "IRQ 0 is requested and does not come");
     check_eq!(trap::count(vector), 1, "interrupts of a one-shot");
     check_eq!(pic::in_service(), 0, "in service after the end");
     Ok(())
@@ -47,7 +55,7 @@ fn pic_requests_and_service() -> Outcome {
         REQUESTS.store(pic::requests().into(), Ordering::Relaxed);
         pic::acknowledge();
     });
-    check!(take(vector, 100), "no interrupt");
+    check!(take(vector), "no interrupt");
     check_eq!(SERVICE.load(Ordering::Relaxed), 1, "in service in the handler");
     check_eq!(REQUESTS.load(Ordering::Relaxed) & 1, 0, "request in the handler");
     Ok(())
@@ -57,9 +65,9 @@ fn pic_mask_holds() -> Outcome {
     let vector = pic::pending_timer()?;
     pic::unmask(0);
     trap::handle(vector, |_| pic::acknowledge());
-    check!(!take(vector, 5), "a masked interrupt came");
+    check!(!comes(vector, 5), "a masked interrupt came");
     pic::unmask(1);
-    check!(take(vector, 100), "an interrupt was lost while it was masked");
+    check!(take(vector), "an interrupt was lost while it was masked");
     Ok(())
 }
 
@@ -68,7 +76,7 @@ fn pic_if_holds() -> Outcome {
     trap::handle(vector, |_| pic::acknowledge());
     time::wait(3);
     check_eq!(trap::count(vector), 0, "interrupts with IF clear");
-    check!(take(vector, 100), "no interrupt with IF set");
+    check!(take(vector), "no interrupt with IF set");
     Ok(())
 }
 
@@ -81,7 +89,7 @@ fn pic_vector_base() -> Outcome {
     write8(0x21, 0xfe);
     trap::handle(0x70, |_| pic::acknowledge());
     pic::one_shot(10);
-    check!(take(0x70, 100), "IRQ 0 does not come as vector 70");
+    check!(take(0x70), "IRQ 0 does not come as vector 70");
     Ok(())
 }
 
@@ -98,14 +106,14 @@ fn pic_priority() -> Outcome {
     trap::handle(timer, |_| {
         // The transmitter is empty, so its interrupt is requested at once.
         write8(0x3f9, 2);
-        time::wait_until(50, || pic::requests() & 0x10 != 0);
+        time::patiently(|| pic::requests() & 0x10 != 0);
         NESTED
             .store((trap::count(pic::BASE + 4) << 8) + u32::from(pic::requests() & 0x10), Ordering::Relaxed);
         pic::acknowledge();
     });
     pic::unmask(0x11);
-    check!(take(timer, 100), "IRQ 0 did not come");
+    check!(take(timer), "IRQ 0 did not come");
     check_eq!(NESTED.load(Ordering::Relaxed), 0x10, "IRQ 4 while IRQ 0 is in service (requested, not taken)");
-    check!(take(serial, 100), "IRQ 4 did not come after IRQ 0 ended");
+    check!(take(serial), "IRQ 4 did not come after IRQ 0 ended");
     Ok(())
 }

@@ -26,7 +26,7 @@ fn serial_registers() -> Outcome {
 
 /// The transmitter is empty: enabling its interrupt raises IRQ 4, reading the cause ends it.
 fn serial_transmit_interrupt() -> Outcome {
-    time::wait_until(100, || read8(COM1 + 5) & 0x40 != 0);
+    time::patiently(|| read8(COM1 + 5) & 0x40 != 0);
     let vector = pic::BASE + 4;
     trap::handle(vector, |_| {
         let cause = read8(COM1 + 2) & 0x0f;
@@ -37,7 +37,7 @@ fn serial_transmit_interrupt() -> Outcome {
     });
     pic::unmask(1 << 4);
     write8(COM1 + 1, 2);
-    let came = take(vector, 100);
+    let came = take(vector);
     let once = trap::count(vector);
     let again = time::wait_until(5, || trap::count(vector) > once);
     write8(COM1 + 1, 0);
@@ -49,11 +49,11 @@ fn serial_transmit_interrupt() -> Outcome {
 /// In loopback what is sent comes in, and the modem's outputs are its inputs.
 fn serial_loopback() -> Outcome {
     let modem = read8(COM1 + 4);
-    time::wait_until(100, || read8(COM1 + 5) & 0x40 != 0);
+    time::patiently(|| read8(COM1 + 5) & 0x40 != 0);
     write8(COM1 + 4, 0x10 | 0x0f);
     let status = read8(COM1 + 6) >> 4;
     write8(COM1, 0x5a);
-    let ready = time::wait_until(100, || read8(COM1 + 5) & 1 != 0);
+    let ready = time::patiently(|| read8(COM1 + 5) & 1 != 0);
     let byte = read8(COM1);
     write8(COM1 + 4, 0x10);
     let off = read8(COM1 + 6) >> 4;

@@ -41,7 +41,7 @@ fn x2apic_timer() -> Outcome {
     lapic::write(LVT_TIMER, 0x61);
     lapic::write(INITIAL_COUNT, 100_000);
     cpu::sti();
-    let came = time::wait_until(500, || trap::count(0x61) > 0);
+    let came = time::patiently(|| trap::count(0x61) > 0);
     cpu::cli();
     check!(came, "no interrupt by the timer");
     Ok(())

@@ -24,7 +24,7 @@ fn ping_pong() -> Outcome {
             let before = trap::count(0x91);
             lapic::send(smp::apic_id(target), 0x90);
             cpu::sti();
-            let answered = time::wait_until(5000, || trap::count(0x91) != before);
+            let answered = time::patiently(|| trap::count(0x91) != before);
             cpu::cli();
             check!(answered, "CPU {target} does not answer in round {round}");
         }
@@ -39,7 +39,7 @@ fn broadcast() -> Outcome {
     // All excluding self.
     lapic::send(0, 3 << 18 | 0x92);
     check!(
-        time::wait_until(5000, || trap::count(0x92) >= count - 1),
+        time::patiently(|| trap::count(0x92) >= count - 1),
         "{} of {} came",
         trap::count(0x92),
         count - 1
@@ -56,7 +56,7 @@ fn broadcast_and_self() -> Outcome {
     trap::handle(0x93, |_| lapic::acknowledge());
     lapic::send(0, 2 << 18 | 0x93);
     cpu::sti();
-    let came = time::wait_until(5000, || trap::count(0x93) >= count);
+    let came = time::patiently(|| trap::count(0x93) >= count);
     time::wait(2);
     cpu::cli();
     check!(came, "{} of {count} came", trap::count(0x93));
@@ -72,9 +72,9 @@ fn nmi_to_another() -> Outcome {
     trap::handle(NMI, |_| {});
     smp::begin(1, |_| {
         WAITING.store(1, Ordering::Release);
-        time::wait_until(5000, || trap::count(NMI) != 0);
+        time::patiently(|| trap::count(NMI) != 0);
     });
-    check!(time::wait_until(5000, || WAITING.load(Ordering::Acquire) == 1), "CPU 1 does not begin");
+    check!(time::patiently(|| WAITING.load(Ordering::Acquire) == 1), "CPU 1 does not begin");
     lapic::send(smp::apic_id(1), 4 << 8);
     smp::end(1)?;
     check_eq!(trap::count(NMI), 1, "NMIs");
@@ -93,7 +93,7 @@ fn lowest_priority() -> Outcome {
     let everyone = (1u32 << count.min(8)) - 1;
     lapic::send(everyone, 0x994);
     cpu::sti();
-    let came = time::wait_until(5000, || trap::count(0x94) != 0);
+    let came = time::patiently(|| trap::count(0x94) != 0);
     time::wait(5);
     cpu::cli();
     check!(came, "nobody took it");
@@ -116,7 +116,7 @@ fn many_interrupts() -> Outcome {
         });
     }
     cpu::sti();
-    let done = time::wait_until(5000, || LEFT.load(Ordering::Acquire) == 0);
+    let done = time::patiently(|| LEFT.load(Ordering::Acquire) == 0);
     time::wait(1);
     cpu::cli();
     for cpu in 1..count as usize {

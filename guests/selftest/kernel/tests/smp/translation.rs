@@ -38,10 +38,10 @@ fn tlb_shootdown() -> Outcome {
         cpu::cli();
         SEEN.store(load::<u64>(HIGH), Ordering::Release);
     });
-    check!(time::wait_until(5000, || SEEN.load(Ordering::Acquire) > 100), "CPU 1 does not read");
+    check!(time::patiently(|| SEEN.load(Ordering::Acquire) > 100), "CPU 1 does not read");
     pages::set(pages::entry(HIGH, 1), two | W | P);
     lapic::send(smp::apic_id(1), 0x96);
-    check!(time::wait_until(5000, || trap::count(0x96) == 1), "CPU 1 does not take the interrupt");
+    check!(time::patiently(|| trap::count(0x96) == 1), "CPU 1 does not take the interrupt");
     GO.store(1, Ordering::Release);
     smp::end(1)?;
     check_eq!(SEEN.load(Ordering::Relaxed), 2, "word CPU 1 sees at the end");
