@@ -48,7 +48,7 @@ impl Holdings {
     /// # Errors
     /// Where it goes on holding more.
     pub fn come_back(&self, bytes: u64) -> Result<()> {
-        let until = Instant::now() + Duration::from_secs(30);
+        let until = Instant::now() + Duration::from_secs(120);
         loop {
             let now = Self::own()?;
             if now.descriptors <= self.descriptors

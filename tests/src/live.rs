@@ -15,7 +15,7 @@ use machine::{Images, Outcome, Vm, VmConfig, Wires};
 use crate::Stage;
 
 /// How long a guest may take for anything.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What the guest has written so far.
 #[derive(Clone, Default)]

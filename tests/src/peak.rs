@@ -16,9 +16,11 @@ impl Peak {
     /// Watches the process of this number.
     pub fn of(id: u32) -> Self {
         let path = format!("/proc/{id}/status");
+        let look = move || fs::read_to_string(&path).ok().and_then(|status| high_water(&status));
+        // Once at once, however late the thread is.
+        let mut peak = look().unwrap_or(0);
         let thread = thread::spawn(move || {
-            let mut peak = 0;
-            while let Some(bytes) = fs::read_to_string(&path).ok().and_then(|status| high_water(&status)) {
+            while let Some(bytes) = look() {
                 peak = bytes.max(peak);
                 thread::sleep(PERIOD);
             }
@@ -49,8 +51,10 @@ mod tests {
     fn the_peak_of_a_process_is_what_its_kernel_says() {
         assert_eq!(high_water("Name:\tx\nVmHWM:\t    1024 kB\nVmRSS:\t 512 kB\n"), Some(1 << 20));
         assert_eq!(high_water("Name:\tzombie\n"), None);
-        let mut child = std::process::Command::new("sleep").arg("0.2").spawn().unwrap();
+        let mut child =
+            std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
         let peak = Peak::of(child.id());
+        // It closes its input, which ends it.
         child.wait().unwrap();
         assert!(peak.bytes() > 100 << 10);
     }

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 
 use crate::{Ended, program};
@@ -79,6 +79,7 @@ impl Ringfence {
     /// Where it cannot be run.
     pub fn start(self) -> Result<Running> {
         let program = program::ringfence()?;
+        heed_signals()?;
         let words: Vec<_> = self.arguments.iter().map(|word| word.to_string_lossy()).collect();
         let shown = format!("ringfence {}", words.join(" "));
         let mut child = Command::new(program)
@@ -105,6 +106,16 @@ impl Ringfence {
         let until = Instant::now() + self.limit;
         Ok(Running { child, shown, keyboard, out, seen: 0, err, until })
     }
+}
+
+/// What this process was started to ignore, in the background or by nohup(1), `ringfence` would ignore, too.
+#[allow(unsafe_code)] // signal(2)
+fn heed_signals() -> Result<()> {
+    for heeded in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM] {
+        // SAFETY: the default action runs no code of ours.
+        unsafe { signal(heeded, SigHandler::SigDfl) }?;
+    }
+    Ok(())
 }
 
 /// A run under way. Killed when it is dropped.

@@ -21,7 +21,7 @@ pub const STORIES: &[Story] = &[
 ];
 
 const MIB: u64 = 1 << 20;
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 fn wait(what: &str, mut done: impl FnMut() -> bool) -> Result<()> {
     let until = Instant::now() + PATIENCE;

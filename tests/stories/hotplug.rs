@@ -29,17 +29,17 @@ fn nothing_is_left_on_the_host(stage: &Stage) -> Result<()> {
         }
         let slots = [guest.vm.plug(disk(&path)?)?, guest.vm.plug(interface()?)?];
         guest.say(
-            "for n in $(seq 100); do [ -b /dev/vda ] && [ -e /sys/class/net/eth0 ] && break; sleep 0.1; done",
+            "for n in $(seq 600); do [ -b /dev/vda ] && [ -e /sys/class/net/eth0 ] && break; sleep 0.1; done",
         )?;
         guest.say("dd if=/dev/vda of=/dev/null bs=64k 2>/dev/null; ip link set eth0 up")?;
         guest.say("udhcpc -n -q -t 10 -i eth0 -s /bin/true 2>/dev/null")?;
         for slot in slots {
             ensure!(
-                guest.vm.unplug(slot, Duration::from_secs(60)),
+                guest.vm.unplug(slot, Duration::from_secs(300)),
                 "round {round}: the guest keeps a device"
             );
         }
-        guest.say("for n in $(seq 100); do [ -b /dev/vda ] || break; sleep 0.1; done; [ ! -b /dev/vda ]")?;
+        guest.say("for n in $(seq 600); do [ -b /dev/vda ] || break; sleep 0.1; done; [ ! -b /dev/vda ]")?;
     }
     // A translator's maps and code grow with what the guest runs; what devices leave is the same on every engine.
     let translates = stage.engine().is_some_and(|engine| engine.name == "translate");
@@ -71,13 +71,13 @@ fn a_disk_again_and_again(stage: &Stage) -> Result<()> {
     let mut slots = vec![];
     for round in 0..stage.length(ROUNDS.0, ROUNDS.1) {
         let slot = guest.vm.plug(disk(&path)?)?;
-        guest.say("for n in $(seq 100); do [ -b /dev/vda ] && break; sleep 0.1; done; [ -b /dev/vda ]")?;
+        guest.say("for n in $(seq 600); do [ -b /dev/vda ] && break; sleep 0.1; done; [ -b /dev/vda ]")?;
         let text = format!("round {round}");
         let script =
             format!("printf '{text}' | dd of=/dev/vda bs=512 seek={round} conv=sync,fsync 2>/dev/null");
         guest.say(&script)?;
-        ensure!(guest.vm.unplug(slot, Duration::from_secs(60)), "round {round}: the guest keeps the disk");
-        guest.say("for n in $(seq 100); do [ -b /dev/vda ] || break; sleep 0.1; done; [ ! -b /dev/vda ]")?;
+        ensure!(guest.vm.unplug(slot, Duration::from_secs(300)), "round {round}: the guest keeps the disk");
+        guest.say("for n in $(seq 600); do [ -b /dev/vda ] || break; sleep 0.1; done; [ ! -b /dev/vda ]")?;
         let found = std::fs::read(&path)?;
         ensure!(found[512 * round..].starts_with(text.as_bytes()), "round {round}: nothing was written");
         slots.push(slot);
@@ -91,14 +91,14 @@ fn a_network_interface_again_and_again(stage: &Stage) -> Result<()> {
     guest.say("dmesg -c >/dev/null")?;
     for round in 0..stage.length(ROUNDS.0, ROUNDS.1) {
         let slot = guest.vm.plug(interface()?)?;
-        guest.say("for n in $(seq 100); do [ -e /sys/class/net/eth0 ] && break; sleep 0.1; done")?;
+        guest.say("for n in $(seq 600); do [ -e /sys/class/net/eth0 ] && break; sleep 0.1; done")?;
         // An address by DHCP: frames go both ways.
         guest.say("ip link set eth0 up; udhcpc -n -q -t 10 -i eth0 -s /bin/true 2>/dev/null")?;
         ensure!(
-            guest.vm.unplug(slot, Duration::from_secs(60)),
+            guest.vm.unplug(slot, Duration::from_secs(300)),
             "round {round}: the guest keeps the interface"
         );
-        guest.say("for n in $(seq 100); do [ -e /sys/class/net/eth0 ] || break; sleep 0.1; done; [ ! -e /sys/class/net/eth0 ]")?;
+        guest.say("for n in $(seq 600); do [ -e /sys/class/net/eth0 ] || break; sleep 0.1; done; [ ! -e /sys/class/net/eth0 ]")?;
     }
     no_complaints(&mut guest)
 }

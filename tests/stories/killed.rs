@@ -102,7 +102,8 @@ fn nothing_acknowledged_is_lost(stage: &Stage) -> Result<()> {
         let words = ["--disk", &disks[0], "--disk", &disks[1], "debian", "--", "sh", "-c", &script(round)];
         let run = stage.ringfence(words).start()?;
         // Another moment each time.
-        let run = run.wait_for(&format!("acknowledged vdb 1 {}.", 3 + 7 * round))?;
+        let far = |disk: &str| format!("acknowledged {disk} 1 {}.", 3 + 7 * round);
+        let run = run.wait_for(&far("vda"))?.wait_for(&far("vdb"))?;
         let ended = run.signal(Signal::SIGKILL)?.end()?;
         let records = acknowledged(&ended.out())?;
         for disk in ["vda", "vdb"] {

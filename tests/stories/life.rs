@@ -154,7 +154,7 @@ fn several_commands_at_once(stage: &Stage) -> Result<()> {
 fn a_disk_and_an_interface_come_and_go(stage: &Stage) -> Result<()> {
     let path = stage.file("disk.img", vec![0; 4 << 20])?;
     let machine = Machine::start(stage, &["debian"])?;
-    let await_disk = "for n in $(seq 300); do [ -b /dev/vda ] && break; sleep 0.1; done; [ -b /dev/vda ]";
+    let await_disk = "for n in $(seq 600); do [ -b /dev/vda ] && break; sleep 0.1; done; [ -b /dev/vda ]";
     machine.say("true")?;
     machine.command("attach").arg("--disk").arg(&path).run()?.exits(0)?.prints("disk0\n")?;
     machine.say(await_disk)?;
@@ -163,14 +163,14 @@ fn a_disk_and_an_interface_come_and_go(stage: &Stage) -> Result<()> {
     let disk =
         facts["devices"].as_array().context("no devices")?.iter().find(|device| device["id"] == "disk0");
     ensure!(disk.is_some_and(|disk| disk["kind"] == "disk"), "{facts}");
-    machine.command("detach").args(["disk0", "--timeout", "120"]).run()?.exits(0)?;
+    machine.command("detach").args(["disk0", "--timeout", "5m"]).run()?.exits(0)?;
     ensure!(std::fs::read(&path)?.starts_with(b"written in the guest\n"), "the disk is empty");
     machine.say("[ ! -e /dev/vda ]")?;
     machine.command("detach").arg("disk0").run()?.exits(2)?.complains("no device `disk0`")?;
     machine.command("attach").args(["--net", "user"]).run()?.exits(0)?.prints("net1\n")?;
-    machine.say("for n in $(seq 300); do [ -e /sys/class/net/eth1 ] && break; sleep 0.1; done")?;
+    machine.say("for n in $(seq 600); do [ -e /sys/class/net/eth1 ] && break; sleep 0.1; done")?;
     machine.say("ip link set eth1 up; udhcpc -n -q -t 10 -i eth1 -s /bin/true 2>/dev/null")?;
-    machine.command("detach").args(["net1", "--timeout", "120"]).run()?.exits(0)?;
+    machine.command("detach").args(["net1", "--timeout", "5m"]).run()?.exits(0)?;
     machine.command("detach").arg("rng").run()?.exits(2)?.complains("part of the machine")?;
     Ok(())
 }

@@ -84,7 +84,7 @@ fn connect(path: &Path, port: u32) -> Result<UnixStream> {
             ensure!(text.starts_with("OK ") && text.ends_with('\n'), "{text:?}");
             return Ok(stream);
         }
-        ensure!(began.elapsed() < Duration::from_secs(120), "nobody answers");
+        ensure!(began.elapsed() < Duration::from_secs(300), "nobody answers");
         thread::sleep(Duration::from_millis(100));
     }
 }
