@@ -153,6 +153,10 @@ mod tests {
         let bench = folder.path().join("bench");
         std::fs::write(&bench, embedded::BENCH).unwrap();
         std::fs::set_permissions(&bench, PermissionsExt::from_mode(0o755)).unwrap();
+        // A process that another test has begun to start has it open for writing until it runs its own program.
+        while Command::new(&bench).arg("list").output().is_err_and(|error| error.kind() == BUSY) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let files = Files { kernel: "".into(), initrd: "".into(), busybox: "".into(), bench };
         let names = ["grid", "syscall", "dance"].map(str::to_owned).to_vec();
         for copies in [1, 2] {
@@ -166,6 +170,9 @@ mod tests {
             assert!(run.memory.is_none());
         }
     }
+
+    /// It is open for writing (ETXTBSY).
+    const BUSY: std::io::ErrorKind = std::io::ErrorKind::ExecutableFileBusy;
 
     fn shell(script: &str) -> Command {
         let mut command = Command::new("sh");
