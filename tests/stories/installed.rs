@@ -28,7 +28,7 @@ static BUILT: Mutex<bool> = Mutex::new(false);
 fn built() -> Result<()> {
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     if !*built {
-        Ringfence::new(["run", IMAGE, "--", "true"]).limit_minutes(40).run()?.exits(0)?;
+        Ringfence::new(["run", IMAGE, "--", "true"]).limit_minutes(90).run()?.exits(0)?;
         *built = true;
     }
     Ok(())
@@ -76,7 +76,7 @@ fn power_off(running: Running) -> Result<()> {
 
 fn a_debian_from_login_to_power_off(stage: &Stage) -> Result<()> {
     built()?;
-    let running = stage.ringfence([IMAGE, "--memory", "1G"]).keyboard().limit_minutes(30).start()?;
+    let running = stage.ringfence([IMAGE, "--memory", "1G"]).keyboard().limit_minutes(60).start()?;
     power_off(is_well(log_in(running)?)?)
 }
 
@@ -84,7 +84,7 @@ fn a_package_outlives_a_reboot(stage: &Stage) -> Result<()> {
     built()?;
     let kept = Kept(name(stage, "life"));
     let words = [IMAGE, "--memory", "1G", "--keep", &kept.0];
-    let running = log_in(stage.with_all_vcpus(words).keyboard().limit_minutes(30).start()?)?;
+    let running = log_in(stage.with_all_vcpus(words).keyboard().limit_minutes(60).start()?)?;
     let running = is_well(running)?
         .types("apt-get -qq update && apt-get -qq -y install hello >/dev/null 2>&1; hello -g \"$((6 * 7)) greetings\"\n")?
         .wait_for_next("42 greetings")?
@@ -95,7 +95,7 @@ fn a_package_outlives_a_reboot(stage: &Stage) -> Result<()> {
 
 fn commands_and_a_layer_that_goes(stage: &Stage) -> Result<()> {
     built()?;
-    let run = |script: &str| stage.ringfence([IMAGE, "--", "sh", "-c", script]).limit_minutes(15);
+    let run = |script: &str| stage.ringfence([IMAGE, "--", "sh", "-c", script]).limit_minutes(60);
     run("echo gone >/mark; sync; cat /mark; exit 7").run()?.exits(7)?.prints("gone\n")?;
     run("cat /mark; findmnt -no FSTYPE,SOURCE /; uname -r >&2")
         .run()?
@@ -115,19 +115,19 @@ fn a_system_that_is_told_and_kept(stage: &Stage) -> Result<()> {
     let script = "hostname; id -un ann; cat ~ann/.ssh/authorized_keys; stat -c %a:%U ~ann/.ssh; su ann -c 'sudo id -un'
         echo stays >/mark";
     let first = stage.ringfence([IMAGE]).args(keep).args(told).arg(&file).args(["--", "sh", "-c", script]);
-    first.limit_minutes(15).run()?.exits(0)?.prints(format!("web.example\nann\n{key}\n700:ann\nroot\n"))?;
+    first.limit_minutes(60).run()?.exits(0)?.prints(format!("web.example\nann\n{key}\n700:ann\nroot\n"))?;
     let list = Ringfence::new(["image", "list"]).run()?.exits(0)?;
     ensure!(list.out().contains(&kept.0), "{list}");
 
     // It goes on, by either way of naming it; and while it runs nobody else has it.
     let busy = stage.ringfence(keep).args(["--", "sh", "-c", "cat /mark; echo ready; read word; echo $word"]);
-    let busy = busy.keyboard().limit_minutes(15).start()?.wait_for("stays\nready\n")?;
+    let busy = busy.keyboard().limit_minutes(60).start()?.wait_for("stays\nready\n")?;
     let other = stage.beside([&*kept.0, "--", "true"]).run()?.exits(2)?;
     ensure!(other.err().contains("in use"), "{other}");
     let removed = Ringfence::new(["image", "rm", &kept.0]).run()?.exits(1)?;
     ensure!(removed.err().contains("is running"), "{removed}");
     busy.types("over\n")?.end()?.exits(0)?.says("over")?;
-    stage.ringfence([&*kept.0, "--", "cat", "/mark"]).limit_minutes(15).run()?.exits(0)?.prints("stays\n")?;
+    stage.ringfence([&*kept.0, "--", "cat", "/mark"]).limit_minutes(60).run()?.exits(0)?.prints("stays\n")?;
 
     let wrong = stage.ringfence(["debian"]).args(keep).run()?.exits(2)?;
     ensure!(wrong.err().contains("is a system of the image `debian-full`"), "{wrong}");
@@ -144,7 +144,7 @@ fn a_disk_of_ones_own(stage: &Stage) -> Result<()> {
     let copy = stage.path().join("own.qcow2");
     Ringfence::new(["disk", "convert", "--to", "qcow2", disk]).arg(&copy).run()?.exits(0)?;
     let running = stage.ringfence(["--disk"]).arg(format!("{},format=qcow2", copy.display()));
-    power_off(log_in(running.keyboard().limit_minutes(15).start()?)?)?;
+    power_off(log_in(running.keyboard().limit_minutes(60).start()?)?)?;
     checked(&copy)
 }
 
