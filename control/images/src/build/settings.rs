@@ -12,6 +12,7 @@ pub(crate) const WORK: &str = "ringfence";
 /// Files that are the same in every system: path, mode, text.
 const FILES: &[(&str, u32, &str)] = &[
     ("etc/systemd/network/80-dhcp.network", 0o644, include_str!("root/80-dhcp.network")),
+    ("etc/systemd/system.conf.d/80-ringfence.conf", 0o644, include_str!("root/80-ringfence.conf")),
     ("etc/systemd/system/ringfence-agent.service", 0o644, include_str!("root/ringfence-agent.service")),
     (
         "etc/systemd/system/ringfence-host-keys.service",
