@@ -44,5 +44,5 @@ mod width;
 
 pub use interpreter::Interpreter;
 pub use prepared::Prepared;
-pub use tier::{Facts, Mapped, Seen, Tier};
+pub use tier::{Facts, Mapped, Probed, Seen, Tier};
 pub use tlb::Flush;

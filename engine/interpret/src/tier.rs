@@ -14,9 +14,9 @@ use crate::block::BlockCache;
 use crate::cpu::Cpu;
 use crate::mode::View;
 use crate::op::FLAT;
-use crate::run::run;
-use crate::system;
-use crate::tlb::Flush;
+use crate::run::{run, shut_down};
+use crate::system::{self, Event};
+use crate::tlb::{Flush, Rights};
 use crate::walk::Access;
 
 /// What another engine must know of the CPU before it executes anything itself.
@@ -85,6 +85,26 @@ pub struct Mapped {
     pub write: bool,
     /// The mapping is global.
     pub global: bool,
+}
+
+/// What an access meets.
+#[derive(Clone, Copy, Debug)]
+pub enum Probed {
+    /// A page of RAM.
+    Page(Mapped),
+    /// A device, or nothing at all.
+    Device,
+    /// A page fault.
+    Fault,
+    /// What the reference CPU must find out: an address that is not canonical, data breakpoints.
+    Other,
+}
+
+impl Probed {
+    /// The page of RAM.
+    pub fn page(self) -> Option<Mapped> {
+        if let Self::Page(mapped) = self { Some(mapped) } else { None }
+    }
 }
 
 /// The reference CPU as a part of another engine.
@@ -295,21 +315,30 @@ impl Tier {
         entry.fetch == tag && entry.global
     }
 
-    /// The page of a linear address, for a read or a write that is about to happen: accessed and dirty bits
-    /// are set. `None` where the access faults or leads to a device.
-    pub fn probe(&mut self, linear: u64, write: bool) -> Option<Mapped> {
-        if !is_canonical(linear) || self.cpu.state.dr7 & 0xff != 0 {
-            return None;
+    /// What a read or a write that is about to happen meets at a linear address. Accessed and dirty bits are set.
+    pub fn probe(&mut self, linear: u64, write: bool) -> Probed {
+        if !is_canonical(linear) {
+            return Probed::Other;
         }
         let access = if write { Access::Write } else { Access::Read };
-        let page = self.cpu.walk(linear, access, self.cpu.mode.view).ok()?;
+        let Ok(page) = self.cpu.walk(linear, access, self.cpu.mode.view) else { return Probed::Fault };
+        let Some(ram) = self.cpu.memory.ram(page.phys) else { return Probed::Device };
+        if self.cpu.state.dr7 & 0xff != 0 {
+            return Probed::Other;
+        }
         self.cpu.tlb.note_size(linear, page.rights.shift);
-        Some(Mapped {
-            page: self.cpu.memory.ram(page.phys)?,
-            read: page.rights.read,
-            write: page.rights.write,
-            global: page.rights.global,
-        })
+        let Rights { read, write, global, .. } = page.rights;
+        Probed::Page(Mapped { page: ram, read, write, global })
+    }
+
+    /// Gives the guest the page fault that the last [`Tier::probe`] has met, at RIP. Nothing was done in between, and the instruction
+    /// there raises nothing else before.
+    ///
+    /// # Errors
+    /// The guest's CPU has shut down.
+    pub fn deliver_fault(&mut self) -> Result<(), Exit> {
+        let delivered = self.cpu.deliver(Event::Exception(self.cpu.raised));
+        delivered.map_err(|reason| shut_down(&mut self.cpu, reason))
     }
 
     /// The page of a linear address as far as it can be told without changing anything: what may be entered into a map
@@ -334,14 +363,6 @@ impl Tier {
         let view = if user { View::User } else { View::Supervisor };
         let page = self.cpu.inspect(linear, view).filter(|page| page.rights.fetch)?;
         self.cpu.memory.ram(page.phys)
-    }
-
-    /// Does the access lead to a device, without a fault?
-    pub fn is_device(&mut self, linear: u64, write: bool) -> bool {
-        let access = if write { Access::Write } else { Access::Read };
-        let view = self.cpu.mode.view;
-        is_canonical(linear)
-            && self.cpu.walk(linear, access, view).is_ok_and(|page| self.cpu.memory.ram(page.phys).is_none())
     }
 
     /// TLB flushes since the last call.

@@ -20,9 +20,11 @@ const SPACE: u64 = 96 << 40;
 const TABLES: usize = 24 << 20;
 /// See [`TABLES`].
 const TABLES_PART: usize = 32;
-/// The most for all vCPUs: each 16 KiB may be a mapping of the host's, and the space behind it another, of which a process
-/// has 65530 in all.
+/// The most for all vCPUs.
 const MOST_TABLES: usize = 384 << 20;
+/// Stretches of tables that all vCPUs may have open: each is a mapping of the host's in up to three tables, and what lies behind it
+/// another, of which a process has 65530 in all.
+const MOST_STRETCHES: usize = 8 << 10;
 /// The least for each: some address spaces of a kernel.
 const LEAST_TABLES: usize = 14 << 20;
 /// The longest list of filled pages that a context keeps in a small guest; in others it is as long as memory has pages.
@@ -128,6 +130,8 @@ pub(crate) struct Contexts {
     most: usize,
     /// Bytes of tables.
     most_tables: usize,
+    /// Stretches of them.
+    most_stretches: usize,
     current: usize,
     last: Option<Last>,
     clock: u64,
@@ -147,6 +151,7 @@ impl Contexts {
             list: Vec::new(),
             most,
             most_tables: most_tables(vcpus, pages),
+            most_stretches: MOST_STRETCHES / vcpus.max(1) as usize,
             current: 0,
             last: None,
             clock: 0,
@@ -254,7 +259,7 @@ impl Contexts {
             // To forget them one by one would cost more than to fill anew.
             map.empty();
         }
-        if map.granules() > before && self.resident() > self.most_tables {
+        if map.granules() > before && !self.fits(1, 1) {
             self.make_room();
         }
         Ok(())
@@ -263,18 +268,23 @@ impl Contexts {
     /// Gives tables back: those that nothing is entered in any more, then those of the contexts that were not used for longest.
     fn make_room(&mut self) {
         self.list.iter_mut().for_each(|context| context.map.shrink());
-        let enough = self.most_tables / 4 * 3;
         let mut others: Vec<usize> = (0..self.list.len()).filter(|&n| n != self.current).collect();
         others.sort_unstable_by_key(|&n| self.list[n].used);
         for n in others {
-            if self.resident() <= enough {
+            if self.fits(3, 4) {
                 return;
             }
             self.list[n].map.empty();
         }
-        if self.resident() > enough {
+        if !self.fits(3, 4) {
             self.forget();
         }
+    }
+
+    /// Do the tables fit in this part of what they may take?
+    fn fits(&self, part: usize, whole: usize) -> bool {
+        let stretches: usize = self.list.iter().map(|context| context.map.stretches()).sum();
+        self.resident() <= self.most_tables / whole * part && stretches <= self.most_stretches / whole * part
     }
 
     fn note_writer(&mut self, ram_page: usize, place: u64) {
@@ -347,7 +357,7 @@ mod tests {
 
     const PAGE: Mapped = Mapped { page: RamOffset(0), read: true, write: true, global: false };
     /// Guest addresses that share a part of a table.
-    const PART: u64 = 1 << 20;
+    const PART: u64 = 1 << 18;
 
     fn view(pcid: u64) -> View {
         View { pcid, user: true, reaches_user: false }
@@ -369,14 +379,14 @@ mod tests {
         for round in 0..3 {
             for pcid in 0..4 {
                 contexts.enter(view(pcid), &frame).unwrap();
-                spread(&mut contexts, 1000 * round, 300);
+                spread(&mut contexts, 4000 * round, 1200);
             }
         }
         // The RAM page is entered in many places still; all of them can be found.
         contexts.forbid_writes(0);
         for pcid in 0..4 {
             contexts.enter(view(pcid), &frame).unwrap();
-            assert!((0..3000).all(|n| contexts.map().entry(n * PART).1.is_none()));
+            assert!((0..12000).all(|n| contexts.map().entry(n * PART).1.is_none()));
         }
     }
 
@@ -385,16 +395,37 @@ mod tests {
         let frame = FramePage::new().unwrap();
         let mut contexts = Contexts::new(1, 4, 1 << 40, 2 << 40, 256);
         contexts.enter(view(1), &frame).unwrap();
-        spread(&mut contexts, 0, 100);
+        spread(&mut contexts, 0, 200);
         contexts.enter(view(2), &frame).unwrap();
-        spread(&mut contexts, 0, 600);
+        spread(&mut contexts, 0, 2800);
         let before = contexts.resident();
         contexts.flush(Flush::Pcid(2));
         assert_eq!(contexts.resident(), before, "a new process may use the same places");
-        spread(&mut contexts, 1000, 100);
+        spread(&mut contexts, 4000, 200);
         assert!(contexts.resident() < before / 2);
         contexts.flush(Flush::Pcid(2)); // of pages in parts that are gone, too
         contexts.enter(view(1), &frame).unwrap();
-        assert!((0..100).all(|n| contexts.map().entry(n * PART).0.is_some()));
+        assert!((0..200).all(|n| contexts.map().entry(n * PART).0.is_some()));
+    }
+
+    #[test]
+    fn stretches_are_counted_and_stay_within_their_bound() {
+        let frame = FramePage::new().unwrap();
+        let mut contexts = Contexts::new(1, 4, 1 << 40, 2 << 40, 256);
+        contexts.enter(view(1), &frame).unwrap();
+        let mut fill = |contexts: &mut Contexts, part: u64| contexts.fill(part * PART, &PAGE, true).unwrap();
+        for (part, stretches) in [(2, 1), (0, 2), (5, 3), (4, 3), (1, 2), (3, 1), (2, 1)] {
+            fill(&mut contexts, part);
+            assert_eq!(contexts.map().stretches(), stretches, "with part {part}");
+        }
+        contexts.flush(Flush::Page(3 * PART));
+        contexts.map().shrink();
+        assert_eq!(contexts.map().stretches(), 2, "the third of six has gone");
+        for n in 10..10 + 2 * MOST_STRETCHES as u64 {
+            fill(&mut contexts, 2 * n);
+            assert!(contexts.map().stretches() <= MOST_STRETCHES);
+        }
+        contexts.forget();
+        assert_eq!(contexts.map().stretches(), 0);
     }
 }

@@ -12,7 +12,7 @@
 //! misaligned addresses, and the rows of absent pages lead to the guard behind guest RAM, where nothing is
 //! mapped, so that the access itself faults and the signal handler takes the slow way. (How accesses of less than
 //! eight bytes, and misaligned ones, find their word is the business of [`operand`](crate::emit::operand).)
-//! A table is 256 GiB of address space; the parts of it in use (*granules*, 16 KiB of table for 1 MiB of guest
+//! A table is 256 GiB of address space; the parts of it in use (*granules*, 4 KiB of table for 256 KiB of guest
 //! addresses) are opened and filled with ways to the guard when first needed. A lookup in a closed granule
 //! faults as well.
 //!
@@ -60,7 +60,7 @@ const TABLE: usize = PAGES * ROW;
 pub(crate) const WRITE_TABLE_AT: usize = TABLE + 0x3000;
 /// From GS to the table for 16 bytes: for pages that may be read and written.
 pub(crate) const WIDE_TABLE_AT: usize = 2 * TABLE + 0x6000;
-const PAGES_IN_GRANULE: usize = 256;
+const PAGES_IN_GRANULE: usize = 64;
 const GRANULE: usize = PAGES_IN_GRANULE * ROW;
 /// The tables: where they begin, from GS, and the words in a row.
 const TABLES: [(usize, usize); 3] = [(0, WORDS), (WRITE_TABLE_AT, WORDS), (WIDE_TABLE_AT, 2 * WORDS)];
@@ -80,6 +80,8 @@ pub(crate) struct ShadowMap {
     /// The host address that absent pages lead to.
     guard: u64,
     open: FxHashSet<usize>,
+    /// See [`Self::stretches`].
+    stretches: usize,
     /// Those of them whose part of the table for 16 bytes is open, too.
     wide: FxHashSet<usize>,
     /// Pages filled: those that are not global, and those that are.
@@ -103,6 +105,7 @@ impl ShadowMap {
             mapping,
             guard,
             open: FxHashSet::default(),
+            stretches: 0,
             wide: FxHashSet::default(),
             filled: Default::default(),
             jumps: Default::default(),
@@ -121,6 +124,11 @@ impl ShadowMap {
     /// Granules open.
     pub fn granules(&self) -> usize {
         self.open.len()
+    }
+
+    /// Stretches of open granules: each is a mapping of the host's in each table, and what lies behind it another.
+    pub fn stretches(&self) -> usize {
+        self.stretches
     }
 
     /// Bytes of tables opened.
@@ -227,6 +235,7 @@ impl ShadowMap {
         for granule in std::mem::take(&mut self.open) {
             self.close_granule(granule);
         }
+        self.stretches = 0;
         (self.filled, self.jumps, self.jump_pages) = Default::default();
         self.mapping.zero(0, 2 * JUMP_BYTES);
         self.clear_jump(first_slot(0));
@@ -245,10 +254,18 @@ impl ShadowMap {
         for granule in vacant {
             self.close_granule(granule);
         }
+        let beside: usize = self.open.iter().map(|&granule| self.open_beside(granule)).sum();
+        self.stretches = self.open.len() - beside / 2;
         // Pages that were forgotten one by one are in the lists still.
         for filled in &mut self.filled {
             filled.retain(|&page| self.open.contains(&(page as usize / PAGES_IN_GRANULE)));
         }
+    }
+
+    /// How many of the granules before and behind are open?
+    fn open_beside(&self, granule: usize) -> usize {
+        let beside = [granule.wrapping_sub(1), granule + 1];
+        beside.iter().filter(|granule| self.open.contains(granule)).count()
     }
 
     /// Is no page of this open granule entered?
@@ -277,8 +294,8 @@ impl ShadowMap {
         self.filled.iter().map(Vec::len).sum()
     }
 
-    /// Caches where a guest address is translated. `global` says whether its page is.
-    pub fn set_jump(&mut self, target: u64, host: u64, global: bool) {
+    /// Caches where a guest address is translated. `global` says whether its page is. True if no jump to the page was known.
+    pub fn set_jump(&mut self, target: u64, host: u64, global: bool) -> bool {
         let slot = first_slot(target);
         let old = self.jump_in(slot);
         let old_target = old.minus_target.wrapping_neg();
@@ -286,11 +303,17 @@ impl ShadowMap {
             self.put_jump(second_slot(old_target), old, false);
         }
         self.put_jump(slot, JumpSlot { minus_target: target.wrapping_neg(), host }, global);
-        self.jump_pages.insert(page_of(target));
+        let is_news = self.jump_pages.insert(page_of(target));
         self.jump_pages.insert(page_of(target.wrapping_add(14)));
         if self.jumps.iter().any(|jumps| jumps.len() > 2 * JUMP_SLOTS) {
             self.clear_jumps(true);
         }
+        is_news
+    }
+
+    /// Is a jump into the page at `linear` known?
+    pub fn has_jumps_to(&self, linear: u64) -> bool {
+        self.jump_pages.contains(&page_of(linear))
     }
 
     /// Forgets all jumps, or all whose target is not global.
@@ -341,6 +364,7 @@ impl ShadowMap {
         self.open_part(granule, TABLES[0])?;
         self.open_part(granule, TABLES[1])?;
         self.open.insert(granule);
+        self.stretches = (self.stretches + 1).saturating_sub(self.open_beside(granule));
         Ok(())
     }
 

@@ -141,6 +141,20 @@ impl Store {
         &self.blocks[number]
     }
 
+    /// A jump has come to this block by the jump cache.
+    pub fn note_door(&mut self, number: usize) {
+        self.blocks[number].door = true;
+    }
+
+    /// The blocks of a page of RAM that jumps have come to, with this key: their offsets in the page, and their host addresses.
+    /// (Not those whose code runs on into another page, which they depend on, too.)
+    pub fn doors(&self, page: usize, key: Key) -> impl Iterator<Item = (u64, u64)> {
+        let blocks = self.pages.get(&page).map_or(&[][..], |page| &page.blocks);
+        let blocks = blocks.iter().map(|&(_, number)| &self.blocks[number as usize]);
+        let doors = blocks.filter(move |block| block.door && block.second().is_none() && block.has_key(key));
+        doors.map(|block| (u64::from(block.start), self.cache.address(block.host)))
+    }
+
     /// Host offset in the block and guest offset in the page of each of a block's instructions.
     fn places(&self, number: usize) -> impl Iterator<Item = (u16, u16)> {
         let end = self.blocks.get(number + 1).map_or_else(|| self.places.next(), |next| next.places);

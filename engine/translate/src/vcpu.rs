@@ -10,6 +10,7 @@
 //!        └── Link: connect ── Indirect: note the jump ── Fault: fill the map, or reference CPU ─┘
 //! ```
 
+mod doors;
 mod fault;
 mod mirrored;
 
@@ -273,10 +274,7 @@ impl Translated {
                     };
                     match resume {
                         Resume::DispatchJump if self.store.block(number).key().jumps() => {
-                            let host = self.store.cache.address(self.store.block(number).host);
-                            let rip = self.tier.rip();
-                            let global = self.tier.is_code_global(rip);
-                            self.contexts.map().set_jump(rip, host, global);
+                            self.note_jump(&facts, number);
                         }
                         Resume::DispatchLink(link) if self.store.flushes == flushes => {
                             self.store.connect_across(link, number);
@@ -338,13 +336,16 @@ impl Translated {
         if std::mem::replace(&mut self.pcid, facts.pcid) != facts.pcid {
             ring::forget(self.frame.frame());
         }
-        let is_news = self.spaces.enter(self.tier.root(), facts.pcid, ticks);
-        if is_news && self.spaces.always && self.spaces.now() == 0 {
-            self.adopt_space();
-        }
+        self.spaces.enter(self.tier.root(), facts.pcid, ticks);
         let tier = &self.tier;
-        for page in self.spaces.settle(|linear, user| tier.peek_code(linear, user).map(RamOffset::page)) {
-            self.store.unmap(Some(page));
+        let settled =
+            self.spaces.settle(ticks, |linear, user| tier.peek_code(linear, user).map(RamOffset::page));
+        settled.gone.iter().for_each(|&page| self.store.unmap(Some(page)));
+        if settled.ended {
+            self.forget_jumps();
+        }
+        if self.spaces.always && self.spaces.now() == 0 {
+            self.adopt_space();
         }
     }
 
@@ -636,7 +637,7 @@ impl Translated {
         registers.copy_from_slice(self.tier.registers());
         let change = i64::from(instruction.stack_pointer_increment());
         if change < 0
-            && let Some(mapped) = self.tier.probe(registers[4], true)
+            && let Some(mapped) = self.tier.probe(registers[4], true).page()
         {
             // A call: its return address goes as well.
             let under = self.frame.frame().under_call;

@@ -6,9 +6,9 @@
 
 use rustc_hash::FxHashMap;
 
-/// Host ticks within which faults follow each other quickly: less than a millisecond. A signal costs some
-/// microseconds, the comparison some nanoseconds.
-const QUICK: u64 = 1 << 21;
+/// Host ticks within which faults follow each other quickly: some milliseconds, as where one program after another begins. A signal
+/// costs some microseconds, the comparison some nanoseconds.
+const QUICK: u64 = 1 << 23;
 /// Faults in quick succession that make a site hasty.
 const PATIENCE: u8 = 4;
 /// Host ticks without a fault after which a site is sober again: about a tenth of a second.

@@ -22,6 +22,8 @@ pub(crate) struct Block {
     pub(super) incoming: u32,
     pub start: u16,
     pub(super) live: bool,
+    /// Jumps have come here by the jump cache.
+    pub(super) door: bool,
 }
 
 /// What a block is made from.
@@ -55,6 +57,7 @@ impl Block {
             incoming: NONE,
             start,
             live: true,
+            door: false,
         }
     }
 

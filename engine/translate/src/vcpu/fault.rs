@@ -4,10 +4,10 @@ use std::io;
 
 use base::PAGE_SIZE;
 use engine::Exit;
-use iced_x86::{Decoder, Instruction, OpAccess, Register};
-use interpret::{Mapped, Prepared};
+use iced_x86::{Decoder, Instruction, Mnemonic, OpAccess, OpKind, Register};
+use interpret::{Mapped, Prepared, Probed};
 
-use super::{LONGEST_INSTRUCTION, POLL_BYTES, Resume, Translated};
+use super::{LONGEST_INSTRUCTION, POLL_BYTES, Resume, Translated, spend};
 use crate::context::View;
 use crate::emit::block::is_fpu;
 use crate::emit::site::Site;
@@ -19,8 +19,10 @@ const AHEAD: u64 = 16;
 enum Repair {
     /// The map was filled: the instruction can start again.
     Filled,
-    /// The guest gets a page fault for this address.
+    /// The guest gets a page fault for this address, and nothing else comes before it.
     PageFault(u64),
+    /// The same, but the reference CPU shall find out what comes first.
+    Unclear(u64),
     /// The reference CPU shall find out.
     Other,
     /// The site would be better served otherwise.
@@ -29,6 +31,41 @@ enum Repair {
 
 /// Instructions kept decoded: where one faults others will.
 pub(super) const DECODED: usize = 512;
+
+/// The only memory operand of an instruction that accesses nothing else and raises nothing before: most that fault are such.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sole {
+    operand: u32,
+    write: bool,
+}
+
+impl Sole {
+    /// The operand of an instruction, if it is such a one.
+    fn of(instruction: &Instruction) -> Option<Self> {
+        let only_read = matches!(instruction.mnemonic(), Mnemonic::Cmp | Mnemonic::Test);
+        let plain = matches!(
+            instruction.mnemonic(),
+            Mnemonic::Mov
+                | Mnemonic::Movzx
+                | Mnemonic::Movsx
+                | Mnemonic::Movsxd
+                | Mnemonic::Add
+                | Mnemonic::Sub
+                | Mnemonic::And
+                | Mnemonic::Or
+                | Mnemonic::Xor
+                | Mnemonic::Inc
+                | Mnemonic::Dec
+        );
+        let system = |n| instruction.op_kind(n) == OpKind::Register && !instruction.op_register(n).is_gpr();
+        let operands = 0..instruction.op_count();
+        if !(plain || only_read) || operands.clone().any(system) {
+            return None;
+        }
+        let operand = operands.into_iter().find(|&n| instruction.op_kind(n) == OpKind::Memory)?;
+        Some(Self { operand, write: operand == 0 && !only_read })
+    }
+}
 
 /// A decoded instruction, and what it was decoded from.
 #[derive(Clone, Default)]
@@ -42,6 +79,8 @@ pub(super) struct Decoded {
     pub prepared: Option<Prepared>,
     /// It uses x87, MMX or SSE state.
     pub fpu: bool,
+    /// See there.
+    sole: Option<Sole>,
 }
 
 impl Translated {
@@ -69,7 +108,7 @@ impl Translated {
             return Ok(Ok(Resume::Dispatch));
         }
         let repair = self.repair(ram_page, offset)?;
-        if matches!(repair, Repair::Filled | Repair::PageFault(_)) {
+        if matches!(repair, Repair::Filled | Repair::PageFault(_) | Repair::Unclear(_)) {
             self.note_haste(number, offset);
         }
         match repair {
@@ -80,6 +119,14 @@ impl Translated {
             }
             Repair::Filled => {}
             Repair::PageFault(linear) => {
+                self.counts.odd_faults += 1;
+                self.faulted = Some((self.tier.rip(), linear));
+                self.last_fill = u32::MAX;
+                *left = spend(*left, 1);
+                let delivered = self.tier.deliver_fault();
+                return Ok(delivered.map(|()| Resume::Dispatch).inspect_err(|_| self.store_x87()));
+            }
+            Repair::Unclear(linear) => {
                 self.counts.odd_faults += 1;
                 self.faulted = Some((self.tier.rip(), linear));
             }
@@ -135,8 +182,8 @@ impl Translated {
 
     /// Finds out what the instruction at RIP wanted of memory, and fills the map if that is all it needs.
     fn repair(&mut self, ram_page: usize, offset: u16) -> io::Result<Repair> {
-        let Some(Decoded { instruction, .. }) = self.instruction_here() else { return Ok(Repair::Other) };
-        let accesses = self.accesses(&instruction);
+        let Some(decoded) = self.instruction_here() else { return Ok(Repair::Other) };
+        let accesses = self.accesses(&decoded);
         let mut filled = false;
         for (linear, size, write) in accesses {
             let site = self.sites.get(ram_page, offset).for_size(size as usize);
@@ -146,12 +193,14 @@ impl Translated {
             }
             let (read_entry, write_entry) = self.contexts.map().entry(linear);
             if (if write { write_entry } else { read_entry }).is_none() {
-                let Some(mapped) = self.tier.probe(linear, write) else {
-                    if !self.tier.is_device(linear, write) {
-                        return Ok(Repair::PageFault(linear));
+                let mapped = match self.tier.probe(linear, write) {
+                    Probed::Page(mapped) => mapped,
+                    Probed::Fault if decoded.sole.is_some() => return Ok(Repair::PageFault(linear)),
+                    Probed::Fault | Probed::Other => return Ok(Repair::Unclear(linear)),
+                    Probed::Device => {
+                        self.contexts.open(linear)?;
+                        return Ok(Repair::Site(Site::Checked));
                     }
-                    self.contexts.open(linear)?;
-                    return Ok(Repair::Site(Site::Checked));
                 };
                 let granted = mapped.write && self.grant(&mapped, write);
                 self.contexts.fill(linear, &mapped, granted)?;
@@ -178,8 +227,8 @@ impl Translated {
         Ok(if filled { Repair::Filled } else { Repair::Other })
     }
 
-    /// The accesses of an instruction: address, bytes, and whether it writes.
-    pub(super) fn accesses(&mut self, instruction: &Instruction) -> Vec<(u64, u64, bool)> {
+    /// The accesses of the instruction at RIP: address, bytes, and whether it writes.
+    pub(super) fn accesses(&mut self, decoded: &Decoded) -> Vec<(u64, u64, bool)> {
         let registers: [u64; 16] = self.tier.registers().try_into().unwrap_or([0; 16]);
         let facts = self.tier.facts();
         let value = |register: Register, _: usize, _: usize| {
@@ -194,6 +243,12 @@ impl Translated {
                 _ => return None,
             })
         };
+        let instruction = &decoded.instruction;
+        if let Some(Sole { operand, write }) = decoded.sole {
+            let size = instruction.memory_size().size() as u64;
+            let address = instruction.virtual_address(operand, 0, value);
+            return address.map(|address| vec![(address, size, write)]).unwrap_or_default();
+        }
         self.info
             .info(instruction)
             .used_memory()
@@ -222,8 +277,9 @@ impl Translated {
                 if near >> 21 != linear >> 21 {
                     break;
                 }
+                // What lies behind a page that is there was looked at with that.
                 if self.contexts.map().entry(near).0.is_some() {
-                    continue;
+                    break;
                 }
                 // Where nothing is mapped, what lies behind is seldom needed at once.
                 let Some(mapped) = self.tier.peek(near) else { break };
@@ -258,7 +314,8 @@ impl Translated {
         let fpu = is_fpu(&instruction);
         // What the bytes of a page that cannot be fetched are missing for is for the reference CPU to find out.
         let prepared = self.tier.prepare(&bytes).filter(|_| whole);
-        let decoded = Decoded { rip, bytes, whole, instruction, prepared, fpu };
+        let sole = Sole::of(&instruction);
+        let decoded = Decoded { rip, bytes, whole, instruction, prepared, fpu, sole };
         self.decoded[(rip as usize ^ at.page()) % DECODED] = decoded.clone();
         Some(decoded)
     }

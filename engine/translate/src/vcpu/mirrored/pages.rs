@@ -42,7 +42,7 @@ impl Translated {
         if mirror.is_hole(page) {
             return Ok(false);
         }
-        let Some(mapped) = self.tier.probe(address, write).filter(|mapped| mapped.read) else {
+        let Some(mapped) = self.tier.probe(address, write).page().filter(|mapped| mapped.read) else {
             return Ok(false);
         };
         let look = |mapped: Mapped, now: bool| held(&self.memory, &self.enlisted, &mapped, now);
@@ -69,8 +69,8 @@ impl Translated {
 
     /// Does the instruction at RIP write to this page? `None` if it does not access it at all.
     fn wants(&mut self, page: u64) -> Option<bool> {
-        let instruction = self.instruction_here()?.instruction;
-        let accesses = self.accesses(&instruction);
+        let decoded = self.instruction_here()?;
+        let accesses = self.accesses(&decoded);
         let touches = |&&(linear, size, _): &&(u64, u64, bool)| {
             linear / PAGE_SIZE == page || linear.wrapping_add(size.max(1) - 1) / PAGE_SIZE == page
         };
