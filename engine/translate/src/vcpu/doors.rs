@@ -30,7 +30,8 @@ impl Translated {
             return;
         }
         self.note_doors(page, ram, key, global);
-        if !facts.user {
+        // Programs only: a kernel is linked across its pages. Nor where the page is global, since those around it need not be.
+        if !facts.user || global {
             return;
         }
         let first = page & !(WINDOW * PAGE_SIZE - 1);
@@ -38,7 +39,7 @@ impl Translated {
             if !self.contexts.map().has_jumps_to(near)
                 && let Some(at) = self.tier.peek_code(near, true)
             {
-                self.note_doors(near, at.page(), Key { at: key.at.map(|_| near), ..key }, global);
+                self.note_doors(near, at.page(), Key { at: key.at.map(|_| near), ..key }, false);
             }
         }
     }
