@@ -83,23 +83,30 @@ mod tests {
 
     #[test]
     fn it_rings_once_for_each_time_it_ran_out() {
-        let rung = Arc::new(AtomicU32::new(0));
-        let (of_alarm, start) = (Arc::clone(&rung), Instant::now());
-        let alarm = Alarm::new(move || {
-            of_alarm.fetch_add(1, Ordering::SeqCst);
-        })
-        .unwrap();
-        for n in 1..=3 {
-            let before = start.elapsed();
+        let mut rounds = 0;
+        while rounds < 3 {
+            let rung = Arc::new(AtomicU32::new(0));
+            let of_alarm = Arc::clone(&rung);
+            let alarm = Alarm::new(move || {
+                of_alarm.fetch_add(1, Ordering::SeqCst);
+            })
+            .unwrap();
+            let before = Instant::now();
             alarm.set(Duration::from_millis(5));
             alarm.set(Duration::from_millis(10));
-            while rung.load(Ordering::SeqCst) < n {
+            // A busy host may have let the first run out in between.
+            let counts = before.elapsed() < Duration::from_millis(5);
+            while rung.load(Ordering::SeqCst) == 0 {
                 thread::yield_now();
             }
-            assert!(start.elapsed() - before >= Duration::from_millis(10));
+            let took = before.elapsed();
+            alarm.set(Duration::from_secs(1000));
+            drop(alarm);
+            if counts {
+                assert!(took >= Duration::from_millis(10));
+                assert_eq!(rung.load(Ordering::SeqCst), 1);
+                rounds += 1;
+            }
         }
-        alarm.set(Duration::from_secs(1000));
-        drop(alarm);
-        assert_eq!(rung.load(Ordering::SeqCst), 3);
     }
 }
