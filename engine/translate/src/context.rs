@@ -413,7 +413,7 @@ mod tests {
         let frame = FramePage::new().unwrap();
         let mut contexts = Contexts::new(1, 4, 1 << 40, 2 << 40, 256);
         contexts.enter(view(1), &frame).unwrap();
-        let mut fill = |contexts: &mut Contexts, part: u64| contexts.fill(part * PART, &PAGE, true).unwrap();
+        let fill = |contexts: &mut Contexts, part: u64| contexts.fill(part * PART, &PAGE, true).unwrap();
         for (part, stretches) in [(2, 1), (0, 2), (5, 3), (4, 3), (1, 2), (3, 1), (2, 1)] {
             fill(&mut contexts, part);
             assert_eq!(contexts.map().stretches(), stretches, "with part {part}");
