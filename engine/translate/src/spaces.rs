@@ -8,7 +8,9 @@
 //! Such a link holds as long as the page that it leads to is where it was. A kernel's page is, until the guest flushes it. A
 //! program's pages are flushed all at once, over and over, and nothing has changed mostly. So a flush only makes the space *suspect*, and before
 //! anything runs in it again each page that links lead to is looked up in the guest's tables: the links to those that are
-//! elsewhere now, or may not be executed, are undone.
+//! elsewhere now, or may not be executed, are undone. Where that is most of them, the program has ended, and its root table is another's:
+//! where it had not run for long the space ends, too, and the next program there has to run for longer. Otherwise that inherits the space: the
+//! programs of a script are often the same.
 
 use interpret::Flush;
 use rustc_hash::FxHashMap;
@@ -25,6 +27,12 @@ const KEPT: u64 = 1 << 27;
 const MOST_PAGES: usize = 512;
 /// The most programs whose samples are counted.
 const MOST_SEEN: usize = 256;
+/// Host ticks for which a root table gets no space after one has ended: the first time, and at most.
+const REST: (u64, u64) = (1 << 28, 1 << 34);
+/// Host ticks in which a program has paid for its space: some milliseconds.
+const PAID: u64 = 1 << 24;
+/// No root table: a space that has ended.
+const ENDED: u64 = u64::MAX;
 
 /// The page of RAM that links to a page rest on, and whose code it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +50,28 @@ struct Space {
     suspect: bool,
     /// When it was last entered, in host ticks.
     last: u64,
+    /// When its present program was first known to be there.
+    since: u64,
     pages: FxHashMap<u64, Linked>,
+}
+
+/// What is known of the programs with a root table.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    /// Samples that found one.
+    samples: u8,
+    /// No space before this time, and for how long that was, in host ticks.
+    rests_until: u64,
+    rest: u64,
+}
+
+/// What has become of a suspect space.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Settled {
+    /// Pages to which links must be undone.
+    pub gone: Vec<u64>,
+    /// That was most of them: the present address space has no space any more.
+    pub ended: bool,
 }
 
 /// The spaces of a vCPU.
@@ -53,7 +82,7 @@ pub(crate) struct Spaces {
     here: Option<(u64, u64)>,
     /// The space of that, one more than its place in the list, or zero.
     now: u8,
-    seen: FxHashMap<u64, u8>,
+    seen: FxHashMap<u64, Seen>,
     looked: u64,
     /// Every address space has one, for tests.
     pub always: bool,
@@ -103,17 +132,26 @@ impl Spaces {
             return false;
         }
         self.looked = now;
+        let seen = self.seen(root);
+        if now < seen.rests_until {
+            return false;
+        }
+        seen.samples = seen.samples.saturating_add(1);
+        seen.samples >= PATIENCE && (self.list.len() < MOST || self.oldest(now).is_some())
+    }
+
+    fn seen(&mut self, root: u64) -> &mut Seen {
         if self.seen.len() >= MOST_SEEN {
             self.seen.clear();
         }
-        let seen = self.seen.entry(root).or_default();
-        *seen = seen.saturating_add(1);
-        *seen >= PATIENCE && (self.list.len() < MOST || self.oldest(now).is_some())
+        self.seen.entry(root).or_default()
     }
 
     /// The place of the space not used for longest, if it may go.
     fn oldest(&self, now: u64) -> Option<usize> {
-        let age = |space: &Space| now.wrapping_sub(space.last);
+        let age = |space: &Space| {
+            if space.root == ENDED { u64::MAX } else { now.wrapping_sub(space.last) }
+        };
         let (at, oldest) = self.list.iter().enumerate().max_by_key(|(_, space)| age(space))?;
         (self.always || age(oldest) >= KEPT).then_some(at)
     }
@@ -121,8 +159,8 @@ impl Spaces {
     /// Gives the present address space a space. Gives its number if another had it before: the blocks of that must go.
     pub fn adopt(&mut self, now: u64) -> Option<u8> {
         let (root, pcid) = self.here?;
-        self.seen.remove(&root);
-        let space = Space { root, pcid, suspect: false, last: now, pages: FxHashMap::default() };
+        self.seen(root).samples = 0;
+        let space = Space { root, pcid, suspect: false, last: now, since: now, pages: FxHashMap::default() };
         if self.list.len() < MOST {
             self.list.push(space);
             self.now = self.list.len() as u8;
@@ -161,11 +199,15 @@ impl Spaces {
     }
 
     /// Looks at the present space if it is suspect: `look` gives the page of RAM that has the code at an address now, for user code
-    /// or not. Gives the pages to which links must be undone.
-    pub fn settle(&mut self, mut look: impl FnMut(u64, bool) -> Option<usize>) -> Vec<u64> {
-        let Some(space) = self.present() else { return Vec::new() };
+    /// or not.
+    pub fn settle(
+        &mut self,
+        ticks: impl FnOnce() -> u64,
+        mut look: impl FnMut(u64, bool) -> Option<usize>,
+    ) -> Settled {
+        let Some(space) = self.present() else { return Settled::default() };
         if !std::mem::take(&mut space.suspect) {
-            return Vec::new();
+            return Settled::default();
         }
         let many = space.pages.len() > MOST_PAGES;
         let mut gone = Vec::new();
@@ -176,7 +218,19 @@ impl Spaces {
             }
             same
         });
-        gone
+        if many || gone.len() <= space.pages.len() {
+            return Settled { gone, ended: false };
+        }
+        let now = ticks();
+        let ended = now.wrapping_sub(std::mem::replace(&mut space.since, now)) < PAID;
+        if ended {
+            let root = std::mem::replace(&mut space.root, ENDED);
+            self.now = 0;
+            let seen = self.seen(root);
+            let rest = (2 * seen.rest).clamp(REST.0, REST.1);
+            *seen = Seen { samples: 0, rests_until: now + rest, rest };
+        }
+        Settled { gone, ended }
     }
 }
 
@@ -224,9 +278,10 @@ mod tests {
         }
         let unmoved = |linear: u64, user: bool| user.then_some(linear as usize >> 12);
         let settle = |spaces: &mut Spaces, look: &dyn Fn(u64, bool) -> Option<usize>| {
-            let mut gone = spaces.settle(look);
-            gone.sort_unstable();
-            gone
+            let mut settled = spaces.settle(|| 0, look);
+            settled.gone.sort_unstable();
+            assert!(!settled.ended);
+            settled.gone
         };
         let never = |_, _| unreachable!("it is not suspect");
         assert!(settle(&mut spaces, &never).is_empty());
@@ -251,5 +306,41 @@ mod tests {
         }
         spaces.flush(Flush::NotGlobal);
         assert_eq!(settle(&mut spaces, &unmoved).len(), MOST_PAGES + 1, "too many to look at");
+    }
+
+    #[test]
+    fn where_most_has_moved_another_program_has_come_and_must_run_for_longer() {
+        let mut spaces = Spaces::default();
+        let mut now = 10 * REST.1;
+        let mut rests = Vec::new();
+        for _ in 0..3 {
+            at(&mut spaces, 0x1000, 3, now);
+            spaces.adopt(now);
+            assert_ne!(spaces.now(), 0);
+            (1..4).for_each(|n| spaces.note(n << 12, Linked { ram: n as usize, user: true }));
+            spaces.flush(Flush::Pcid(3));
+            let most = |linear: u64, _| (linear == 0x1000).then_some(1);
+            now += PAID;
+            assert!(!spaces.settle(|| now, most).ended, "the next inherits it");
+            (1..4).for_each(|n| spaces.note(n << 12, Linked { ram: n as usize, user: true }));
+            spaces.flush(Flush::Pcid(3));
+            let settled = spaces.settle(|| now + PAID / 2, most);
+            assert!(settled.ended && settled.gone.len() == 2 && spaces.now() == 0);
+            assert_eq!(spaces.settle(|| now, |_, _| unreachable!()), Settled::default());
+            at(&mut spaces, 0x2000, 3, now);
+            assert_eq!(at(&mut spaces, 0x1000, 3, now), 0, "nobody finds it any more");
+            let began = now;
+            while !spaces.consider(0x1000, now) {
+                now += APART;
+            }
+            rests.push(now - began);
+        }
+        assert!(rests[0] >= REST.0 && rests[1] >= 2 * REST.0 && rests[2] >= 4 * REST.0);
+        at(&mut spaces, 0x1000, 3, now);
+        for root in 2..=MOST as u64 {
+            spaces.adopt(now);
+            at(&mut spaces, root << 12, 3, now);
+        }
+        assert_eq!(spaces.adopt(now), Some(1), "the place of one that has ended is free at once");
     }
 }

@@ -336,13 +336,16 @@ impl Translated {
         if std::mem::replace(&mut self.pcid, facts.pcid) != facts.pcid {
             ring::forget(self.frame.frame());
         }
-        let is_news = self.spaces.enter(self.tier.root(), facts.pcid, ticks);
-        if is_news && self.spaces.always && self.spaces.now() == 0 {
-            self.adopt_space();
-        }
+        self.spaces.enter(self.tier.root(), facts.pcid, ticks);
         let tier = &self.tier;
-        for page in self.spaces.settle(|linear, user| tier.peek_code(linear, user).map(RamOffset::page)) {
-            self.store.unmap(Some(page));
+        let settled =
+            self.spaces.settle(ticks, |linear, user| tier.peek_code(linear, user).map(RamOffset::page));
+        settled.gone.iter().for_each(|&page| self.store.unmap(Some(page)));
+        if settled.ended {
+            self.forget_jumps();
+        }
+        if self.spaces.always && self.spaces.now() == 0 {
+            self.adopt_space();
         }
     }
 
